@@ -1,0 +1,111 @@
+"""All files of a plan, one after the other: what is done is skipped, and one bad file never stops the rest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+from denoise.batch.file import clean_file, sentence
+from denoise.batch.journal import Journal, Standing
+from denoise.batch.plan import Job, Plan
+from denoise.batch.recipe import Ready, Recipe, ready
+from denoise.errors import Cancelled
+from denoise.report import Outcome, Status
+
+OUTDATED = "The result there was made from another input or with other settings; --overwrite makes it anew."
+
+
+class Watch:
+    """Told how a run goes on; this one keeps it to itself. `tick` may raise Cancelled."""
+
+    def begin(self, total_bytes: int) -> None: ...
+
+    def start(self, path: Path, size: int) -> None: ...
+
+    def tick(self, share: float) -> None: ...
+
+    def say(self, text: str) -> None: ...
+
+    def finish(self, outcome: Outcome) -> None: ...
+
+
+def clean_all(plan: Plan, recipe: Recipe, watch: Watch, overwrite: bool = False) -> Iterator[Outcome]:
+    """The outcome of each file as soon as there is one; nothing is loaded where nothing is to be done."""
+    journal = Journal()
+    signatures = {kind: recipe.signature(kind) for kind in {job.kind for job in plan.jobs}}
+    standings = {job: "new" if overwrite else standing(journal, job, signatures[job.kind]) for job in plan.jobs}
+    waiting = [job for job, state in standings.items() if state == "new"]
+    restorers = ready(recipe, sorted({job.kind for job in waiting})) if waiting else {}
+    watch.begin(sum(size_of(job.source) for job in waiting))
+    for failure in plan.failures:
+        yield told(watch, Outcome(failure.path, "failed", error=failure.why))
+    for job, state in standings.items():
+        if state != "new":
+            yield told(watch, skipped(job, outdated=state == "outdated"))
+    for job in waiting:
+        watch.start(job.source, size_of(job.source))
+        outcome = attempt(job, restorers[job.kind], watch)
+        yield told(watch, recorded(journal, job, signatures[job.kind], outcome))
+
+
+def told(watch: Watch, outcome: Outcome) -> Outcome:
+    watch.finish(outcome)
+    return outcome
+
+
+def standing(journal: Journal, job: Job, signature: str) -> Standing:
+    try:
+        return journal.standing(job, signature)
+    except OSError:  # its reading will fail again, and then be told
+        return "new"
+
+
+def skipped(job: Job, *, outdated: bool) -> Outcome:
+    return Outcome(job.source, "skipped", job.target, job.kind, notes=(OUTDATED,) if outdated else ())
+
+
+def attempt(job: Job, ready: Ready, watch: Watch) -> Outcome:
+    """Cleaned, or failed with a sentence; only the wish to stop goes through."""
+    said: list[str] = []
+
+    def say(text: str) -> None:
+        said.append(text)
+        watch.say(text)
+
+    begun = time.perf_counter()
+    try:
+        notes = clean_file(job, ready, watch.tick, say)
+    except Cancelled:
+        raise
+    except Exception as trouble:  # whatever a decoder does with a damaged file, the others still come
+        return outcome_of(job, ready, "failed", begun, said, error=sentence(trouble))
+    return outcome_of(job, ready, "cleaned", begun, [*said, *notes])
+
+
+def outcome_of(
+    job: Job, ready: Ready, status: Status, begun: float, notes: list[str], error: str | None = None
+) -> Outcome:
+    seconds = time.perf_counter() - begun
+    target = job.target if status == "cleaned" else None
+    return Outcome(job.source, status, target, job.kind, ready.work, seconds, tuple(notes), error)
+
+
+def recorded(journal: Journal, job: Job, signature: str, outcome: Outcome) -> Outcome:
+    """Into the journal with it; where that cannot be written, the result is there all the same."""
+    if outcome.status != "cleaned":
+        return outcome
+    try:
+        journal.add(job, signature)
+    except OSError as trouble:
+        note = f"The journal could not be written ({trouble.strerror}); the result is there."
+        return replace(outcome, notes=(*outcome.notes, note))
+    return outcome
+
+
+def size_of(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0

@@ -1,0 +1,226 @@
+"""Which files are to be cleaned and where each result goes: decided, and refused, before anything is touched."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+
+from denoise.errors import UserError
+from denoise.media.find import NAMES, files_below, kind_of, known, result_name, writable
+from denoise.signals import Kind
+
+MARK = ".clean"  # of results that lie beside their input: voice.clean.wav
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to clean."""
+
+    source: Path
+    target: Path
+    kind: Kind
+    root: Path | None = None  # the folder that the results of this run go to; None: results lie beside inputs
+
+
+@dataclass(frozen=True)
+class Failure:
+    """Something that was given and cannot be cleaned, and why."""
+
+    path: Path
+    why: str
+
+
+@dataclass
+class Found:
+    """What one given path holds."""
+
+    given: Path
+    files: list[tuple[Path, Kind]] = field(default_factory=list)
+    failures: list[Failure] = field(default_factory=list)
+    left_alone: int = 0
+
+
+@dataclass(frozen=True)
+class Plan:
+    jobs: tuple[Job, ...]
+    failures: tuple[Failure, ...]
+    left_alone: int
+
+
+def plan(paths: Sequence[Path], out: str | None = None, in_place: bool = False, only: Kind | None = None) -> Plan:
+    """The jobs for these files and folders. `only`: the kind that the chosen model is for."""
+    if out is not None and in_place:
+        raise UserError("--in-place writes over the inputs and -o writes elsewhere; choose one of the two.")
+    if out is not None:
+        refuse_nesting(paths, Path(out))
+    founds = [found_in(path, only) for path in paths]
+    place = placing(paths, out, in_place)
+    jobs = [job for found in founds for job in jobs_of(found, place)]
+    real = real_paths()
+    jobs, results = without_results(unique(jobs, real))
+    refuse_collisions(jobs, in_place, real)
+    failures = tuple(failure for found in founds for failure in found.failures)
+    return Plan(tuple(jobs), failures, sum(found.left_alone for found in founds) + results)
+
+
+# What is there
+
+
+def found_in(path: Path, only: Kind | None = None) -> Found:
+    if path.is_dir():
+        return found_in_folder(path, only)
+    try:
+        return Found(path, files=[(path, kind_of_file(path, only))])
+    except UserError as trouble:
+        return Found(path, failures=[Failure(path, str(trouble))])
+
+
+def kind_of_file(path: Path, only: Kind | None) -> Kind:
+    """The kind of a file that was named by itself, or the sentence that says why it cannot be cleaned."""
+    if not path.exists():
+        what = "a link to a file that is not there" if path.is_symlink() else "no such file or folder"
+        raise UserError(f"{what}; check the path.")
+    if not path.is_file():
+        raise UserError("not a regular file; give a sound, a picture or a folder.")
+    kind = kind_of(path)
+    if kind is None:
+        raise UserError(f"neither a sound nor a picture by its name; known are {known()}.")
+    if only not in (None, kind):
+        raise UserError(f"this is a {NAMES[kind]} and the chosen model is for another kind; try --model auto.")
+    return kind
+
+
+def found_in_folder(folder: Path, only: Kind | None) -> Found:
+    found = Found(folder)
+
+    def refused(place: Path, trouble: OSError) -> None:
+        found.failures.append(Failure(place, f"this folder cannot be read ({trouble.strerror})."))
+
+    for path in files_below(folder, refused):
+        kind = kind_of(path)
+        if kind is None or only not in (None, kind):
+            found.left_alone += 1
+        else:
+            found.files.append((path, kind))
+    if not found.files and not found.failures:
+        wanted = f"no {NAMES[only]}" if only else "neither sound nor picture"
+        found.failures.append(Failure(folder, f"{wanted} in this folder; give one that holds some."))
+    return found
+
+
+# Where the results go
+
+Placing = Callable[[Path, Path], tuple[Path, Path | None]]
+"""(the path that was given, the file found there) -> (its target, the folder of all results)."""
+
+
+def placing(paths: Sequence[Path], out: str | None, in_place: bool) -> Placing:
+    if in_place:
+        return lambda given, source: (unlinked(source), given if given != source else None)
+    if out is None:
+        return lambda given, source: (beside(source), None)
+    folder = Path(out)
+    if is_one_file(paths, out):
+        return lambda given, source: (folder, None)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{out} is a file; several results need a folder: give another -o.")
+    return lambda given, source: (folder / below(given, source), folder)
+
+
+def unlinked(source: Path) -> Path:
+    return Path(os.path.realpath(source)) if source.is_symlink() else source
+
+
+def below(given: Path, source: Path) -> Path:
+    place = Path(source.name) if given == source else source.relative_to(given)
+    return place.with_name(result_name(source))
+
+
+def beside(source: Path) -> Path:
+    return source.with_name(result_name(source, MARK))
+
+
+def is_one_file(paths: Sequence[Path], out: str) -> bool:
+    """Whether OUT names the result itself and not a folder for it."""
+    target = Path(out)
+    if len(paths) != 1 or paths[0].is_dir() or target.is_dir() or out.endswith(("/", os.sep)) or not target.suffix:
+        return False
+    source = kind_of(paths[0])
+    if source is not None and target.suffix.lower() not in writable(source):
+        raise UserError(
+            f"{paths[0]} is a {NAMES[source]} and {target.suffix} is no format for one; "
+            f"choose one of {' '.join(sorted(writable(source)))} (or a folder, its name ending with /)."
+        )
+    return True
+
+
+def jobs_of(found: Found, place: Placing) -> Iterator[Job]:
+    for source, kind in found.files:
+        target, root = place(found.given, source)
+        yield Job(source, target, kind, root)
+
+
+# What would go wrong
+
+
+def refuse_nesting(paths: Sequence[Path], out: Path) -> None:
+    """Results inside the input would be cleaned again by the next run."""
+    for path in paths:
+        inside, folder = out.resolve(), path.resolve()
+        if path.is_dir() and inside != folder and inside.is_relative_to(folder):
+            raise UserError(f"{out} lies inside {path}, so results would become inputs; choose -o outside of it.")
+
+
+Real = Callable[[Path], str]
+
+
+def real_paths() -> Real:
+    """Where a path really leads; folders are looked up once, and most files are no links."""
+    folder = cache(os.path.realpath)
+
+    def real(path: Path) -> str:
+        if path.is_symlink():
+            return os.path.realpath(path)
+        head, tail = os.path.split(path)
+        return os.path.join(folder(head), tail)
+
+    return real
+
+
+def unique(jobs: Sequence[Job], real: Real) -> list[Job]:
+    """Each file once, though it was named and its folder was too."""
+    return list({(real(job.source), os.path.abspath(job.target)): job for job in jobs}.values())
+
+
+def without_results(jobs: Sequence[Job]) -> tuple[list[Job], int]:
+    """Leaves out what an earlier run laid beside an input of this one, and counts it."""
+    results = {os.path.abspath(beside(job.source)) for job in jobs}
+    kept = [job for job in jobs if os.path.abspath(job.source) not in results]
+    return kept, len(jobs) - len(kept)
+
+
+def refuse_collisions(jobs: Sequence[Job], in_place: bool, real: Real) -> None:
+    sources = {real(job.source): job.source for job in jobs}
+    taken: dict[str, Path] = {}
+    for job in jobs:
+        target = os.path.abspath(job.target)
+        if not in_place:
+            refuse_overwriting(job, sources.get(real(job.target)))
+        if target in taken:
+            raise UserError(
+                f"{taken[target]} and {job.source} would both become {job.target}; clean them into two folders."
+            )
+        taken[target] = job.source
+
+
+def refuse_overwriting(job: Job, source: Path | None) -> None:
+    if source is None and not (job.target.exists() and job.target.samefile(job.source)):
+        return
+    if source in (None, job.source):
+        raise UserError(
+            f"{job.source} would be both input and output; give another -o, or --in-place to write over it."
+        )
+    raise UserError(f"{job.target} would be written and is itself an input; give another -o.")

@@ -1,0 +1,109 @@
+"""How the files of a run are to be cleaned: the user's wishes, and the restorers that they lead to."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from denoise import zoo
+from denoise.errors import UserError
+from denoise.report import Work
+from denoise.restorer import Restorer, unknown
+from denoise.signals import Kind
+
+if TYPE_CHECKING:
+    from denoise.run import Options
+
+AUTO = "auto"
+ENGINES = ("torch", "onnx")
+
+
+@dataclass(frozen=True)
+class Recipe:
+    model: str = AUTO  # a name, a folder, or auto: the default model of each kind
+    engine: str = "torch"
+    device: str = AUTO
+    strength: float = 1.0
+    seed: int = 0
+    knobs: Mapping[str, str] = field(default_factory=dict)  # as they were typed
+
+    def __post_init__(self) -> None:
+        if self.engine not in ENGINES:
+            raise UserError(unknown("engine", self.engine, list(ENGINES), "there are"))
+        if not 0 <= self.strength <= 1:
+            raise UserError(f"Strength {self.strength:g} is out of range: choose from 0 to 1.")
+        if self.seed < 0:
+            raise UserError(f"Seed {self.seed} is negative: choose a whole number from 0.")
+
+    @property
+    def only(self) -> Kind | None:
+        """The one kind of file it is for, where a model was named."""
+        return None if self.model == AUTO else zoo.find(self.model).kind
+
+    def card(self, kind: Kind) -> zoo.Card:
+        return zoo.default_for(kind) if self.model == AUTO else zoo.find(self.model)
+
+    def signature(self, kind: Kind) -> str:
+        """The same for the same result: everything that changes one, and nothing else."""
+        card = self.card(kind)
+        means = [card.name, card.entries.get("sha256"), self.strength, self.seed, sorted(self.knobs.items())]
+        return hashlib.sha256(json.dumps(means).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A restorer that is loaded and the options it is run with."""
+
+    restorer: Restorer
+    options: Options
+    work: Work
+
+
+def ready(recipe: Recipe, kinds: Iterable[Kind]) -> dict[Kind, Ready]:
+    """What cleans each kind. A knob is given to the models that have it; one that none has is refused."""
+    restorers = {kind: loaded(recipe, kind) for kind in kinds}
+    known = {knob.name for restorer in restorers.values() for knob in restorer.facts.knobs}
+    for name in recipe.knobs:
+        if name not in known:
+            models = " and ".join(restorer.facts.name for restorer in restorers.values())
+            raise UserError(unknown("knob", name, sorted(known), f"{models} has"))
+    return {kind: readied(recipe, kind, restorer) for kind, restorer in restorers.items()}
+
+
+def loaded(recipe: Recipe, kind: Kind) -> Restorer:
+    return zoo.load(recipe.card(kind), "onnx" if recipe.engine == "onnx" else "torch", recipe.device)
+
+
+def readied(recipe: Recipe, kind: Kind, restorer: Restorer) -> Ready:
+    from denoise.run import Options
+
+    own = {knob.name: knob for knob in restorer.facts.knobs}
+    turned = {name: own[name].parse(text) for name, text in recipe.knobs.items() if name in own}
+    work = Work(
+        model=restorer.facts.name,
+        model_sha256=recipe.card(kind).entries.get("sha256"),
+        engine=recipe.engine,
+        device=named(restorer, "device") or "cpu",
+        provider=named(restorer, "provider"),
+        seed=recipe.seed,
+        strength=recipe.strength,
+        knobs=restorer.facts.settings(turned),
+    )
+    return Ready(restorer, Options(recipe.strength, recipe.seed, turned), work)
+
+
+def named(restorer: Any, fact: str) -> str | None:
+    value = getattr(restorer, fact, None)
+    return None if value is None else str(value)
+
+
+def knobs_of(settings: Iterable[str]) -> dict[str, str]:
+    """`knob=value` texts as a mapping."""
+    pairs = [setting.partition("=") for setting in settings]
+    for name, equals, value in pairs:
+        if not (name and equals and value):
+            raise UserError(f"--set {name}{equals}{value}: knob=value is wanted, as in --set floor=-20.")
+    return {name.strip(): value.strip() for name, _, value in pairs}

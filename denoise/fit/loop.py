@@ -1,0 +1,140 @@
+"""The training loop: resumes to the step, keeps an average of the weights, ends its learning rate in time.
+
+The rate is constant and falls only in the last quarter of the time given, from a state that is kept: the
+next run resumes from there, so that no time is lost to a rate that has already fallen."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from denoise.methods.method import Method
+
+LOG = "log.jsonl"
+Batches = Callable[[int], tuple[Tensor, Tensor]]
+Validate = Callable[[Method], dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Schedule:
+    rate: float = 5e-4
+    warm_up: int = 300  # steps
+    clip: float = 1.0  # gradient norm
+    average: float = 0.999  # of the weights, per step
+    fall: float = 0.25  # last share of the time, in which the rate falls to nothing
+    weight_decay: float = 1e-5
+
+    def factor(self, step: int, spent: float) -> float:
+        """Of the rate, `spent` being the share of the time that is gone."""
+        return min(1.0, (step + 1) / self.warm_up) * min(1.0, max(0.0, (1 - spent) / self.fall))
+
+
+class Run:
+    """One model in training: everything that must survive an interruption."""
+
+    def __init__(self, method: Method, folder: Path, schedule: Schedule) -> None:
+        self.method, self.folder, self.schedule = method, folder, schedule
+        self.optimiser = torch.optim.AdamW(method.parameters(), lr=schedule.rate, weight_decay=schedule.weight_decay)
+        self.average = {name: value.detach().clone() for name, value in method.state_dict().items()}
+        self.step = 0
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def state_file(self) -> Path:
+        return self.folder / "state.pt"
+
+    def save(self) -> None:
+        state = {
+            "weights": self.method.state_dict(),
+            "average": self.average,
+            "optimiser": self.optimiser.state_dict(),
+            "step": self.step,
+        }
+        waiting = self.state_file.with_suffix(".new")
+        torch.save(state, waiting)
+        waiting.replace(self.state_file)
+
+    def resume(self) -> bool:
+        if not self.state_file.exists():
+            return False
+        state: dict[str, Any] = torch.load(self.state_file, weights_only=True)
+        self.method.load_state_dict(state["weights"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.average, self.step = state["average"], state["step"]
+        return True
+
+    def advance(self, noisy: Tensor, clean: Tensor, factor: float) -> float:
+        """One step; the loss before it."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.schedule.rate * factor
+        loss = self.method.loss(noisy, clean, self.step)
+        self.optimiser.zero_grad()
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(self.method.parameters(), self.schedule.clip)
+        if torch.isfinite(norm):
+            self.optimiser.step()
+        self.step += 1
+        self.follow()
+        return float(loss.detach())
+
+    def follow(self) -> None:
+        keep = min(self.schedule.average, (1 + self.step) / (10 + self.step))
+        for name, value in self.method.state_dict().items():
+            self.average[name].lerp_(value, 1 - keep)
+
+    def averaged(self, measure: Validate) -> dict[str, float]:
+        """Scores of the averaged weights; the weights in training stay as they are."""
+        kept = {name: value.clone() for name, value in self.method.state_dict().items()}
+        self.method.load_state_dict(self.average)
+        self.method.eval()
+        with torch.no_grad():
+            scores = measure(self.method)
+        self.method.train()
+        self.method.load_state_dict(kept)
+        return scores
+
+
+def train(run: Run, batches: Batches, validate: Validate, minutes: float, tell: Callable[[str], None]) -> None:
+    """Train for that long; `weights.safetensors` in the run's folder is the best average seen."""
+    run.resume()
+    begin, best, noted, saved, total = time.monotonic(), best_of(run.folder), time.monotonic(), False, 0.0
+    first = run.step
+    while (spent := (time.monotonic() - begin) / (60 * minutes)) < 1:
+        if spent > 1 - run.schedule.fall and not saved:
+            run.save()
+            saved = True
+        total += run.advance(*batches(run.step), run.schedule.factor(run.step, spent))
+        if time.monotonic() - noted > min(300, 6 * minutes):
+            best = note(run, validate, total / (run.step - first), best, tell)
+            first, total, noted = run.step, 0.0, time.monotonic()
+            if not saved:
+                run.save()
+    note(run, validate, total / max(run.step - first, 1), best, tell)
+
+
+def best_of(folder: Path) -> float:
+    log = folder / LOG
+    if not log.exists():
+        return float("-inf")
+    return max(float(json.loads(line)["score"]) for line in log.read_text().splitlines())
+
+
+def note(run: Run, validate: Validate, loss: float, best: float, tell: Callable[[str], None]) -> float:
+    """Write down where we are; keep the weights if they are the best so far."""
+    scores = run.averaged(validate)
+    score = sum(scores.values()) / len(scores)
+    line = {"step": run.step, "loss": loss, "score": score} | scores
+    with (run.folder / LOG).open("a") as log:
+        log.write(json.dumps(line) + "\n")
+    tell(" ".join(f"{name} {value:.3f}" for name, value in line.items()))
+    if score > best:
+        save_file(run.average, run.folder / "weights.safetensors")
+    return max(score, best)

@@ -1,0 +1,162 @@
+"""Training pairs from clean photographs: a crop, its augmentation, a noise law drawn for it."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from denoise.errors import UserError
+from denoise.noise.picture_laws import (
+    Correlated,
+    Gaussian,
+    Jpeg,
+    Law,
+    Mixed,
+    Poisson,
+    SaltAndPepper,
+    Speckle,
+    eight_bit,
+)
+
+Draw = Callable[[Random], Law]
+
+
+def log_uniform(dice: Random, low: float, high: float) -> float:
+    return math.exp(dice.uniform(math.log(low), math.log(high)))
+
+
+def grain(dice: Random) -> Law:
+    """As cameras leave it: coarse, coloured, and three times in four gone through a JPEG."""
+    film = Correlated(
+        sigma=dice.uniform(2, 14),
+        luma_blur=dice.uniform(0, 1.2),
+        chroma_blur=log_uniform(dice, 0.5, 4),
+        chroma=dice.uniform(0.3, 1.5),
+        coarse=dice.uniform(0, 1),
+        read=dice.uniform(0, 1),
+    )
+    jpeg = Jpeg(dice.randint(75, 98), dice.random() < 0.5)
+    return Mixed((film, jpeg)) if dice.random() < 0.75 else film
+
+
+def any_two(dice: Random) -> Mixed:
+    kinds = [name for name in LAWS if name != "mixed"]
+    return Mixed(tuple(LAWS[name](dice) for name in dice.sample(kinds, 2)))
+
+
+LAWS: dict[str, Draw] = {
+    "gaussian": lambda dice: Gaussian(dice.uniform(0, 55)),
+    "poisson": lambda dice: Poisson(log_uniform(dice, 15, 3000)),
+    "speckle": lambda dice: Speckle(log_uniform(dice, 0.001, 0.1)),
+    "salt_and_pepper": lambda dice: SaltAndPepper(log_uniform(dice, 0.002, 0.05)),
+    "grain": grain,
+    "mixed": any_two,
+}
+
+
+@dataclass(frozen=True)
+class Photographs:
+    """Clean photographs in memory, a part of them kept aside for validation."""
+
+    training: list[Tensor]  # (3, H, W) uint8
+    validation: list[Tensor]
+
+    @classmethod
+    def of(cls, folder: Path, kept_aside: float = 0.07) -> Photographs:
+        from PIL import Image
+
+        training: list[Tensor] = []
+        validation: list[Tensor] = []
+        for path in sorted(folder.glob("*.jpg")) + sorted(folder.glob("*.png")):
+            with Image.open(path) as image:
+                pixels = torch.from_numpy(np.array(image.convert("RGB"))).permute(2, 0, 1).contiguous()
+            share = int(hashlib.sha256(path.name.encode()).hexdigest()[:8], 16) / 2**32
+            (validation if share < kept_aside else training).append(pixels)
+        if not training or not validation:
+            raise UserError(f"{folder}: too few photographs to train on; a few dozen JPEG or PNG are wanted.")
+        return cls(training, validation)
+
+
+@dataclass(frozen=True)
+class Pairs:
+    """Batches of (noisy, clean), a pure function of the seed and the step."""
+
+    photographs: Photographs
+    mix: dict[str, float]  # share of every law
+    batch: int
+    patch: int
+    seed: int = 0
+
+    def at(self, step: int) -> tuple[Tensor, Tensor]:
+        dice = Random(f"{self.seed}/{step}")
+        clean = torch.stack([self.crop(dice) for _ in range(self.batch)])
+        noisy = torch.stack([self.noisy(picture, dice) for picture in clean])
+        return noisy, clean
+
+    def crop(self, dice: Random) -> Tensor:
+        photo = dice.choice(self.photographs.training)
+        shrink = dice.choice((1, 1, 1, 2))
+        side = self.patch * shrink
+        if min(photo.shape[1:]) < side:
+            side, shrink = self.patch, 1
+        top = dice.randrange(photo.shape[1] - side + 1)
+        left = dice.randrange(photo.shape[2] - side + 1)
+        part = photo[:, top : top + side, left : left + side].float() / 255
+        if shrink == 2:
+            part = F.avg_pool2d(part, 2)
+        return recoloured(turned(part, dice), dice)
+
+    def noisy(self, clean: Tensor, dice: Random) -> Tensor:
+        (name,) = dice.choices(list(self.mix), weights=list(self.mix.values()))
+        if name == "clean":
+            return clean
+        return eight_bit(LAWS[name](dice).sample(clean, dice.randrange(1 << 31)))
+
+
+def turned(picture: Tensor, dice: Random) -> Tensor:
+    picture = torch.rot90(picture, dice.randrange(4), (1, 2))
+    return picture.flip(2) if dice.random() < 0.5 else picture
+
+
+def recoloured(picture: Tensor, dice: Random) -> Tensor:
+    """Other colours and exposures: channels exchanged, saturation and gamma changed, some grey."""
+    picture = picture[dice.sample(range(3), 3)]
+    grey = picture.mean(0, keepdim=True)
+    if dice.random() < 0.1:
+        return eight_bit(grey.expand_as(picture))
+    if dice.random() < 0.5:
+        picture = grey + log_uniform(dice, 0.5, 2.5) * (picture - grey)
+    if dice.random() < 0.3:
+        picture = picture.clamp(0, 1) ** log_uniform(dice, 0.6, 1.8)
+    return eight_bit(picture)
+
+
+VALIDATION: dict[str, Law] = {
+    "s15": Gaussian(15),
+    "s25": Gaussian(25),
+    "s50": Gaussian(50),
+    "grain": Mixed((Correlated(6.0, 0.6, 1.5), Jpeg(92))),
+    "speckle": Speckle(0.04),
+    "salt": SaltAndPepper(0.02),
+}
+
+
+def validation_pairs(photographs: Photographs, side: int = 192) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """(law, noisy, clean) batches: the centre of every photograph kept aside."""
+    clean = torch.stack([centre(photo, side) for photo in photographs.validation])
+    for name, law in VALIDATION.items():
+        yield name, torch.stack([eight_bit(law.sample(c, 100 + i)) for i, c in enumerate(clean)]), clean
+
+
+def centre(photo: Tensor, side: int) -> Tensor:
+    top, left = (photo.shape[1] - side) // 2, (photo.shape[2] - side) // 2
+    return photo[:, top : top + side, left : left + side].float() / 255

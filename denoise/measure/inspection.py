@@ -1,0 +1,151 @@
+"""What a file is, how noisy it is, which model would clean it, and how long that would take."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, is_dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from denoise import zoo
+from denoise.errors import BadFile
+from denoise.media.find import kind_of, known
+from denoise.signals import Audio, Kind, Picture
+
+if TYPE_CHECKING:
+    from denoise.restorer import Restorer
+
+PROBE_SECONDS = 5.0  # of sound, for the estimate of time
+PROBE_PX = 256  # side, of a picture
+
+
+@dataclass(frozen=True)
+class Inspection:
+    path: Path
+    kind: Kind
+    what: str  # "PNG, 640×480, 8 bit…"
+    noise: str  # in words, with physical units
+    level: dict[str, Any] = field(default_factory=dict)  # the same as numbers
+    model: str | None = None
+    seconds_to_clean: float | None = None
+    device: str | None = None
+
+    def as_data(self) -> dict[str, Any]:
+        return asdict(self) | {"path": str(self.path)}
+
+    def as_text(self) -> str:
+        lines = [str(self.path), f"  what   {self.what}", f"  noise  {self.noise}"]
+        if self.model:
+            about = "" if self.seconds_to_clean is None else f", about {spoken(self.seconds_to_clean)} on {self.device}"
+            lines.append(f"  model  {self.model}{about}")
+        return "\n".join(lines)
+
+
+def inspect_file(path: Path) -> Inspection:
+    if not path.is_file():
+        raise BadFile(f"{path}: no such file; check the path.")
+    kind = kind_of(path)
+    if kind is None:
+        raise BadFile(f"{path}: neither a sound nor a picture by its name; known are {known()}.")
+    return inspect_picture(path) if kind == "picture" else inspect_sound(path)
+
+
+def inspect_picture(path: Path) -> Inspection:
+    from denoise.media.picture import open_picture
+    from denoise.noise.picture_level import estimate
+
+    source = open_picture(path)
+    picture = source.page(0).picture
+    level = estimate(picture)
+    card, restorer = suggested("picture")
+    seconds = picture_seconds(picture, restorer) * source.pages
+    return Inspection(
+        path, "picture", source.describe(), level.describe(), as_numbers(level), card, seconds, device_of(restorer)
+    )
+
+
+def inspect_sound(path: Path) -> Inspection:
+    from denoise.media.sound import open_sound
+    from denoise.noise.sound_level import describe_noise
+
+    source = open_sound(path)
+    level = describe_noise(source.audio)
+    card, restorer = suggested("audio")
+    seconds = sound_seconds(source.audio, restorer)
+    return Inspection(
+        path, "audio", source.describe(), level.describe(), as_numbers(level), card, seconds, device_of(restorer)
+    )
+
+
+def suggested(kind: Kind) -> tuple[str, Restorer]:
+    card = zoo.default_for(kind)
+    return card.name, zoo.load(card)
+
+
+def device_of(restorer: Restorer) -> str:
+    return str(getattr(restorer, "device", "cpu"))
+
+
+def as_numbers(level: Any) -> dict[str, Any]:
+    return asdict(level) if is_dataclass(level) and not isinstance(level, type) else dict(vars(level))
+
+
+def picture_seconds(picture: Picture, restorer: Restorer) -> float:
+    """Measured on a part from the middle, in proportion to the area."""
+    from denoise.run import restore_picture
+
+    part = tuple(middle(side, PROBE_PX) for side in (picture.height, picture.width))
+    probe = Picture(picture.pixels[part], picture.white)
+    seconds = timed(lambda: restore_picture(probe, restorer))
+    return seconds * (picture.height * picture.width) / (probe.height * probe.width)
+
+
+def sound_seconds(audio: Audio, restorer: Restorer) -> float:
+    """Measured on its beginning, in proportion to the length."""
+    from denoise.run import restore_sound
+
+    probe = Audio.from_array(beginning(audio, round(PROBE_SECONDS * audio.rate)), audio.rate)
+    seconds = timed(lambda: list(restore_sound(probe, restorer)))
+    return seconds * audio.length / probe.length
+
+
+def beginning(audio: Audio, length: int) -> NDArray[np.float32]:
+    parts: list[NDArray[np.float32]] = []
+    for block in blocks_until(audio, length):
+        parts.append(block)
+    return np.concatenate(parts, 1)
+
+
+def blocks_until(audio: Audio, length: int) -> Iterator[NDArray[np.float32]]:
+    have = 0
+    for block in audio.blocks(length):
+        yield block[:, : length - have]
+        have += block.shape[1]
+        if have >= length:
+            return
+
+
+def middle(length: int, wanted: int) -> slice:
+    size = min(length, wanted)
+    start = (length - size) // 2
+    return slice(start, start + size)
+
+
+def timed(work: Any) -> float:
+    """Seconds of a second call: the first one also loads and compiles."""
+    work()
+    begun = time.perf_counter()
+    work()
+    return time.perf_counter() - begun
+
+
+def spoken(seconds: float) -> str:
+    if seconds < 1:
+        return "a second"
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"

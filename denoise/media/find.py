@@ -1,0 +1,69 @@
+"""Which files are media, by their names, and where in a folder they lie."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from pathlib import Path
+
+from denoise.signals import Kind
+
+MEDIA: dict[Kind, str] = {"picture": "denoise.media.picture", "audio": "denoise.media.sound"}
+NAMES: dict[Kind, str] = {"picture": "picture", "audio": "sound", "raw": "raw file"}
+
+
+def suffixes(kind: Kind) -> frozenset[str]:
+    """Of files that can be read."""
+    found: frozenset[str] = import_module(MEDIA[kind]).SUFFIXES
+    return found
+
+
+def writable(kind: Kind) -> frozenset[str]:
+    """Of files that can be written: of sounds all, of pictures not those with a palette of their own."""
+    found: frozenset[str] = getattr(import_module(MEDIA[kind]), "WRITABLE", suffixes(kind))
+    return found
+
+
+def kind_of(path: Path) -> Kind | None:
+    """What its name says it is; None where it is neither sound nor picture."""
+    return next((kind for kind in MEDIA if path.suffix.lower() in suffixes(kind)), None)
+
+
+def known() -> str:
+    """All suffixes, for a sentence."""
+    return " ".join(suffix for kind in MEDIA for suffix in sorted(suffixes(kind)))
+
+
+def result_name(path: Path, mark: str = "") -> str:
+    """What a result of that file is called: where its own format cannot be written, `logo.gif` gives `logo.gif.png`."""
+    kind = kind_of(path)
+    if kind is None or path.suffix.lower() in writable(kind):
+        return f"{path.stem}{mark}{path.suffix}"
+    return f"{path.stem}{mark}{path.suffix}{import_module(MEDIA[kind]).FALLBACK_SUFFIX}"
+
+
+def files_below(folder: Path, refused: Callable[[Path, OSError], None]) -> Iterator[Path]:
+    """Every file at any depth, in order of name; hidden ones left out, linked folders entered once."""
+    waiting, seen = [folder], set[tuple[int, int]]()
+    while waiting:
+        place = waiting.pop()
+        try:
+            status = place.stat()
+            entries = sorted(os.scandir(place), key=lambda entry: entry.name)
+        except OSError as trouble:
+            refused(place, trouble)
+            continue
+        if (status.st_dev, status.st_ino) in seen:
+            continue
+        seen.add((status.st_dev, status.st_ino))
+        visible = [entry for entry in entries if not entry.name.startswith(".")]
+        yield from (Path(entry.path) for entry in visible if not is_folder(entry))
+        waiting += [Path(entry.path) for entry in reversed(visible) if is_folder(entry)]
+
+
+def is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link that leads to itself
+        return False

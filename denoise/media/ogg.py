@@ -1,0 +1,61 @@
+"""Ogg files: whether they are whole, and the quality setting of Vorbis, found back from the bit rate a file states."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+
+from denoise.errors import BadFile
+from denoise.media import sndfile
+from denoise.media.recording import CUT_SHORT
+
+VORBIS: dict[str, Any] = {"format": "OGG", "subtype": "VORBIS"}
+USUAL = 0.6  # the compression level of quality 4, what most encoders take unless told otherwise
+LARGEST_PAGE = 65_307  # bytes
+TRIALS = 10  # halvings of the scale
+
+
+def vorbis_bit_rate(header: bytes) -> int:
+    """Bits per second that the encoder aimed at; 0 where it does not say."""
+    identification = header.find(b"\x01vorbis")
+    if not 0 <= identification <= len(header) - 24:
+        return 0
+    return int(max(0, struct.unpack_from("<i", header, identification + 20)[0]))
+
+
+def vorbis_level(bits_per_second: int, rate: int, channels: int) -> float:
+    """libsndfile's compression level whose nominal bit rate is this, found by writing headers.
+
+    Above 50 kHz files do not state it.
+    """
+    if not bits_per_second:
+        return USUAL
+    low, high = 0.0, 1.0
+    with TemporaryDirectory() as folder:
+        for _ in range(TRIALS):
+            middle = (low + high) / 2
+            spends_more = _stated(Path(folder, "trial.ogg"), rate, channels, middle) > bits_per_second
+            low, high = (middle, high) if spends_more else (low, middle)
+    return (low + high) / 2
+
+
+def _stated(trial: Path, rate: int, channels: int, compression_level: float) -> int:
+    kind = VORBIS | {"samplerate": rate, "channels": channels, "compression_level": compression_level}
+    sndfile.write(trial, [np.zeros((channels, 2), np.float32)], **kind)
+    return vorbis_bit_rate(trial.read_bytes())
+
+
+def must_be_whole(path: Path) -> None:
+    """The last page of a whole file is marked."""
+    with path.open("rb") as file:
+        file.seek(max(0, path.stat().st_size - 2 * LARGEST_PAGE))
+        tail = file.read()
+    page = tail[tail.rfind(b"OggS") :]
+    segments = page[26] if len(page) > 26 else 255
+    is_last = len(page) > 27 and page[5] & 4
+    if not is_last or len(page) < 27 + segments + sum(page[27 : 27 + segments]):
+        raise BadFile(f"{path}: the last page of the sound is missing: {CUT_SHORT}")

@@ -1,0 +1,136 @@
+"""A model as one ONNX file that other programs can run: nothing beside it, any height, width and length."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from denoise import zoo
+from denoise.errors import UserError
+from denoise.media.atomic import atomic
+from denoise.methods.method import Method
+from denoise.onnx.label import OPSET, controls, label
+from denoise.onnx.session import refuse_without_graph
+from denoise.onnx.verify import signal, verify
+from denoise.restorer import Facts
+from denoise.zoo import Card
+
+AXES = {"audio": {2: "samples"}, "picture": {2: "height", 3: "width"}, "raw": {2: "height", 3: "width"}}
+EXAMPLE = {"audio": (4801,), "picture": (37, 46), "raw": (37, 46)}
+NEEDED = ("onnx", "onnxscript")
+
+
+class Whole(nn.Module):
+    """A method's graph with its strength; all inputs by name."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, inputs: dict[str, Tensor]) -> tuple[Tensor, ...]:
+        noisy, strength = inputs["noisy"], inputs["strength"]
+        found = self.inner(**{name: value for name, value in inputs.items() if name != "strength"})
+        restored, *survey = found if isinstance(found, tuple) else (found,)
+        return (noisy + strength * (restored - noisy), *survey)
+
+
+def export_model(card: Card, folder: Path) -> Path:
+    """The graph of a model, in that folder; it computes what PyTorch computes, or there is no file."""
+    target = folder / f"{card.name}.onnx"
+    write_graph(card, target)
+    return target
+
+
+def write_graph(card: Card, target: Path) -> None:
+    refuse_without_graph(card)
+    refuse_without_exporter(card)
+    method = zoo.method_of(card)
+    facts = zoo.facts_of(card, method)
+    with atomic(target) as draft:
+        save(traced(method, facts), label(card, facts), draft)
+        verify(draft, card, zoo.TorchRestorer(method, facts))
+
+
+def refuse_without_exporter(card: Card) -> None:
+    missing = [package for package in NEEDED if find_spec(package) is None]
+    if missing:
+        raise UserError(
+            f"{card.name}: its ONNX graph has to be made first, and that needs {' and '.join(missing)}: "
+            "pip install 'denoise-kit[export]'."
+        )
+
+
+def inputs_of(method: Method, facts: Facts) -> dict[str, Tensor]:
+    """An example of every input, in their order."""
+    noisy = signal(facts, EXAMPLE[facts.kind], seed=0)
+    inputs = {"noisy": noisy}
+    if facts.surveys:
+        inputs["survey"] = method.survey([noisy], **facts.settings({}))
+    return inputs | {name: torch.tensor(value) for name, value in controls(facts).items()}
+
+
+def lengths_of(inputs: dict[str, Tensor], facts: Facts) -> dict[str, dict[int, str]]:
+    """The axes that may have any length, by the name that the file shows."""
+    free: dict[str, dict[int, str]] = {name: {} for name in inputs}
+    free["noisy"] = dict(AXES[facts.kind]) if facts.channels else {1: "channels"} | AXES[facts.kind]
+    if "survey" in inputs:
+        free["survey"] = {axis: f"rows{axis}" for axis in range(1, inputs["survey"].ndim - 1)}
+    return free
+
+
+def traced(method: Method, facts: Facts) -> Any:
+    """The graph in memory."""
+    inputs = inputs_of(method, facts)
+    try:
+        with torch.no_grad(), quiet():
+            return torch.onnx.export(
+                Whole(method.graph()).eval(),
+                kwargs={"inputs": inputs},
+                dynamo=True,
+                opset_version=OPSET,
+                verbose=False,
+                input_names=list(inputs),
+                output_names=["restored", "statistics"][: 1 + facts.surveys],
+                dynamic_shapes={"inputs": lengths_of(inputs, facts)},
+            )
+    except torch.onnx.OnnxExporterError as fault:
+        raise UserError(f"{facts.name} has no ONNX graph: PyTorch cannot export it; use --engine torch.") from fault
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """The exporter's remarks on packages and on itself are nothing that a user can act on."""
+    log = logging.getLogger("torch.onnx")
+    level = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        log.setLevel(level)
+
+
+def save(program: Any, said: dict[str, str], path: Path) -> None:
+    """One file, without the exporter's notes on where in the code each node was made."""
+    from onnx_ir.passes.common import RemoveUnusedNodesPass
+
+    model = program.model
+    RemoveUnusedNodesPass()(model)
+    for node in model.graph.all_nodes():
+        node.metadata_props.clear()
+        for value in node.outputs:
+            value.metadata_props.clear()
+    model.graph.name = said["name"]
+    model.graph.metadata_props.clear()
+    model.metadata_props.clear()
+    model.metadata_props.update(said)
+    program.save(str(path), external_data=False)

@@ -1,0 +1,70 @@
+"""What a graph says of itself, and what it is made of: so that a stale one is never taken for a fresh one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+
+from denoise.restorer import Facts, Knob
+from denoise.zoo import HERE, Card
+
+OPSET = 18
+PLACES = {"audio": ("start",), "picture": ("top", "left"), "raw": ("top", "left")}
+RATE_HZ = 48_000.0  # of restorers that work at any rate, where nothing is said
+MAKERS = ("seeds.py", "methods", "networks", "processes", "onnx")  # whose code decides what a graph computes
+
+
+def controls(facts: Facts) -> dict[str, float]:
+    """Every input of a graph beside the signal and its survey, at what it is when nothing is said.
+
+    Those that are whole numbers here are whole numbers in the graph.
+    """
+    found: dict[str, float] = {"strength": 1.0} | {knob.name: float(knob.default) for knob in facts.knobs}
+    if facts.kind == "audio" and not facts.rate:
+        found["rate"] = RATE_HZ
+    if facts.seeded:
+        found |= dict.fromkeys(("seed", *PLACES[facts.kind]), 0)
+    return found
+
+
+def label(card: Card, facts: Facts) -> dict[str, str]:
+    """The file's own metadata."""
+    said = {key: value for key, value in asdict(facts).items() if key not in ("name", "card")}
+    return {
+        "name": card.name,
+        "licence": str(card.entries.get("licence", "not stated")),
+        "facts": json.dumps(said),
+        "opset": str(OPSET),
+        "sha256": str(card.entries.get("sha256", "")),
+        "model": model_digest(card),
+        "code": code_digest(),
+    }
+
+
+def facts_in(said: Mapping[str, str], card: Card) -> Facts:
+    facts = json.loads(said["facts"])
+    knobs = tuple(Knob(**knob | {"choices": tuple(knob["choices"])}) for knob in facts.pop("knobs"))
+    return Facts(name=card.name, knobs=knobs, card=card.entries, **facts)
+
+
+def model_digest(card: Card) -> str:
+    """Of everything in the card that changes what is computed or promised."""
+    parts = {key: card.entries.get(key) for key in ("method", "network", "facts", "sha256")}
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+@cache
+def code_digest() -> str:
+    """Of the code that graphs are made from."""
+    digest = hashlib.sha256()
+    for path in sorted(path for maker in MAKERS for path in sources(HERE / maker)):
+        digest.update(path.relative_to(HERE).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def sources(maker: Path) -> list[Path]:
+    return [maker] if maker.suffix == ".py" else list(maker.rglob("*.py"))

@@ -1,0 +1,328 @@
+"""One signal through one restorer: plan, cut, restore, blend, strength. Files and prints are elsewhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from denoise.blend import Span, in_chunks, spans, stitch
+from denoise.errors import BadFile, UserError
+from denoise.restorer import Facts, Restorer
+from denoise.signals import Audio, Picture, Samples
+
+NOMINAL_RATE = 48_000  # Hz in which restorers that work at any rate count their samples
+FADE_PX = 16
+FADE_SECONDS = 0.02
+PLACES = {3: ("start",), 4: ("top", "left")}  # where a batch begins, by its number of axes
+LEAST_PIECE = 64  # smaller than this, memory is not what is missing
+SHEET_TILE = 128  # px
+SHEET_TILES = 6  # each way, in the sample sheet of a large picture
+
+Tick = Callable[[float], None]
+"""Told the share that is done, 0 to 1; may raise Cancelled."""
+
+
+@dataclass(frozen=True)
+class Options:
+    strength: float = 1.0
+    seed: int = 0
+    knobs: Mapping[str, float] = field(default_factory=dict)
+    piece: int | None = None  # a smaller piece than the restorer asks for
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.strength <= 1:
+            raise UserError(f"Strength {self.strength:g} is out of range: choose from 0 to 1.")
+
+
+def ignore(_: object) -> None:
+    pass
+
+
+class Careful:
+    """A restorer on its device; out of memory, it goes on in smaller pieces, then on the CPU, and says so."""
+
+    def __init__(self, restorer: Restorer, options: Options, say: Callable[[str], None] = ignore) -> None:
+        self.restorer, self.say = restorer, say
+        self.facts = restorer.facts
+        self.knobs = self.facts.settings(options.knobs)
+        if self.facts.seeded:
+            self.knobs["seed"] = options.seed
+        self.limit: float = math.inf
+
+    @property
+    def device(self) -> str:
+        return str(getattr(self.restorer, "device", "cpu"))
+
+    def __call__(self, noisy: Tensor, survey: Tensor | None = None, **extra: float) -> Tensor:
+        """One batch (B, C, T) or (B, C, H, W), of any size."""
+        dim = max(range(2, noisy.ndim), key=lambda axis: noisy.shape[axis])
+        if noisy.shape[dim] > self.limit:
+            return self.halves(noisy, dim, survey, **extra)
+        try:
+            return self.once(noisy, survey, **extra)
+        except (MemoryError, RuntimeError) as trouble:
+            if not out_of_memory(trouble):
+                raise
+        self.retreat(noisy.shape[dim])
+        return self(noisy, survey, **extra)
+
+    def once(self, noisy: Tensor, survey: Tensor | None, **extra: float) -> Tensor:
+        padded = padded_to(noisy, self.facts.multiple, self.facts.least)
+        known = None if survey is None else survey.to(self.device)
+        restored = self.restorer(padded.to(self.device), known, **self.knobs, **extra).to("cpu")
+        if not bool(torch.isfinite(restored).all()):
+            raise UserError(f"{self.facts.name} gave numbers that are not finite; nothing was written.")
+        return restored[tuple(slice(size) for size in noisy.shape)]
+
+    def retreat(self, size: int) -> None:
+        if size // 2 >= LEAST_PIECE:
+            self.limit = size // 2
+            self.say(f"Memory ran out; going on in pieces of {self.limit:g}.")
+        elif self.device != "cpu":
+            self.restorer, self.limit = self.restorer.to("cpu"), math.inf
+            self.say("Memory of the device ran out even for small pieces; going on on the CPU.")
+        else:
+            raise UserError("Memory ran out even for small pieces; close other programs and try again.")
+
+    def halves(self, noisy: Tensor, dim: int, survey: Tensor | None, **extra: float) -> Tensor:
+        """As two or more pieces along `dim`; they share one survey and keep their places in the signal."""
+        limit = int(self.limit)
+        context = min(self.facts.context or 0, limit // 4)
+        if self.facts.surveys and survey is None:
+            middle = noisy.narrow(dim, (noisy.shape[dim] - limit) // 2, limit)
+            survey = self.survey(lambda: [middle], **extra)
+
+        def part(piece: Tensor, start: int) -> Tensor:
+            return self(piece, survey, **moved(extra, PLACES[noisy.ndim][dim - 2], start))
+
+        return in_chunks(part, noisy, limit - 2 * context, FADE_PX, context, dim)
+
+    def survey(self, pieces: Callable[[], Iterable[Tensor]], **extra: float) -> Tensor:
+        """Statistics of the whole signal; where the device has too little memory for them, on the CPU."""
+        try:
+            there = (piece.to(self.device) for piece in pieces())
+            return self.restorer.survey(there, **self.knobs, **extra)
+        except (MemoryError, RuntimeError) as trouble:
+            if not out_of_memory(trouble):
+                raise
+        self.retreat(0)
+        return self.survey(pieces, **extra)
+
+
+def out_of_memory(trouble: BaseException) -> bool:
+    if isinstance(trouble, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    return "allocate memory" in str(trouble) or "out of memory" in str(trouble).lower()
+
+
+def moved(extra: Mapping[str, float], place: str, by: int) -> dict[str, float]:
+    """The same, for a piece that begins so much later."""
+    return {name: value + by if name == place else value for name, value in extra.items()}
+
+
+def padded_to(noisy: Tensor, multiple: int, least: int) -> Tensor:
+    """Sides padded at their end with the last value, up to a multiple and to the least side that works."""
+    wanted = [math.ceil(max(size, least) / multiple) * multiple for size in noisy.shape[2:]]
+    extra = [(0, want - size) for want, size in zip(wanted, noisy.shape[2:], strict=True)]
+    if not any(after for _, after in extra):
+        return noisy
+    return F.pad(noisy, [side for pair in reversed(extra) for side in pair], mode="replicate")
+
+
+def blended(noisy: Tensor, restored: Tensor, strength: float) -> Tensor:
+    return restored if strength == 1 else noisy + strength * (restored - noisy)
+
+
+def finite(samples: Tensor) -> Tensor:
+    if not bool(torch.isfinite(samples).all()):
+        raise BadFile("It holds values that are not numbers (NaN or infinite); save it again without them.")
+    return samples
+
+
+# Pictures
+
+
+def restore_picture(
+    picture: Picture,
+    restorer: Restorer,
+    options: Options | None = None,
+    tick: Tick = ignore,
+    say: Callable[[str], None] = ignore,
+) -> Samples:
+    """The restored pixels, in the picture's own type; a large picture is worked on in tiles."""
+    options = options or Options()
+    careful = Careful(restorer, options, say)
+    out = np.empty_like(picture.pixels)
+    top = 0
+    for band in picture_bands(picture, careful, options, tick):
+        out[top : top + band.shape[1]] = picture.quantise(band)
+        top += band.shape[1]
+    return out
+
+
+def picture_bands(picture: Picture, careful: Careful, options: Options, tick: Tick) -> Iterator[Tensor]:
+    """Finished rows (C, h, W), in order."""
+    facts = careful.facts
+    context, piece = reach(facts, options, max(picture.height, picture.width))
+    rows = spans(picture.height, piece, FADE_PX)
+    columns = spans(picture.width, piece, FADE_PX)
+    survey = picture_survey(picture, careful) if facts.surveys and len(rows) * len(columns) > 1 else None
+
+    def tile(row: Span, column: Span) -> Tensor:
+        top, bottom = row.widened(context, picture.height)
+        left, right = column.widened(context, picture.width)
+        noisy = finite(picture.region(slice(top, bottom), slice(left, right)))
+        place = {"top": top, "left": left} if facts.seeded else {}
+        restored = in_colours(careful, noisy, survey, place)
+        kept = (..., slice(row.start - top, row.stop - top), slice(column.start - left, column.stop - left))
+        return blended(noisy, restored, options.strength)[kept]
+
+    def band(number: int, row: Span) -> Tensor:
+        tiles: list[tuple[Span, Tensor]] = []
+        for index, column in enumerate(columns):
+            tiles.append((column, tile(row, column)))
+            tick((number + (index + 1) / len(columns)) / len(rows))
+        return torch.cat(list(stitch(tiles, -1)), -1)
+
+    return stitch(((row, band(number, row)) for number, row in enumerate(rows)), dim=1)
+
+
+def in_colours(careful: Careful, noisy: Tensor, survey: Tensor | None, place: Mapping[str, float]) -> Tensor:
+    """(C, H, W) through a restorer that wants another number of colours."""
+    restored = careful(coloured(noisy, careful.facts), survey, **place)
+    if noisy.shape[0] == 1:
+        return restored[0].mean(0, keepdim=True)
+    return restored[:, 0] if careful.facts.channels == 1 else restored[0]
+
+
+def coloured(picture: Tensor, facts: Facts) -> Tensor:
+    """(C, H, W) as a batch of what the restorer takes: grey as equal colours, or every colour on its own."""
+    wanted, channels = facts.channels, picture.shape[0]
+    if wanted is None or wanted == channels:
+        return picture[None]
+    if channels == 1:
+        return picture.expand(wanted, -1, -1)[None]
+    if wanted == 1:
+        return picture[:, None]
+    raise UserError(f"{facts.name} wants {wanted} colours; this picture has {channels}.")
+
+
+def picture_survey(picture: Picture, careful: Careful) -> Tensor:
+    """The restorer's statistics of a sheet of samples, spread evenly over the picture."""
+    sheet = coloured(finite(sample_sheet(picture)), careful.facts)
+    return careful.survey(lambda: [sheet])
+
+
+def sample_sheet(picture: Picture) -> Tensor:
+    """Up to 6×6 tiles, evenly spread, side by side in one small picture (C, H, W)."""
+    strips = [
+        torch.cat([picture.region(rows, columns) for columns in spread(picture.width)], 2)
+        for rows in spread(picture.height)
+    ]
+    return torch.cat(strips, 1)
+
+
+def spread(length: int) -> list[slice]:
+    """Six evenly spread stretches, or everything where that is not more."""
+    if length <= SHEET_TILES * SHEET_TILE:
+        return [slice(0, length)]
+    starts = [round(index * (length - SHEET_TILE) / (SHEET_TILES - 1)) for index in range(SHEET_TILES)]
+    return [slice(start, start + SHEET_TILE) for start in starts]
+
+
+def reach(facts: Facts, options: Options, length: int, scale: float = 1) -> tuple[int, int]:
+    """How far around it a piece looks and how long it is; one piece if everything must be seen at once."""
+    if facts.context is None:
+        return 0, max(options.piece or length, LEAST_PIECE)
+    return math.ceil(facts.context * scale), max(options.piece or math.ceil(facts.piece * scale), LEAST_PIECE)
+
+
+# Sound
+
+
+def restore_sound(
+    audio: Audio,
+    restorer: Restorer,
+    options: Options | None = None,
+    tick: Tick = ignore,
+    say: Callable[[str], None] = ignore,
+) -> Iterator[NDArray[np.float32]]:
+    """Finished blocks (channels, n), in order: as long in all as the input, to the sample."""
+    options = options or Options()
+    careful = Careful(restorer, options, say)
+    facts = careful.facts
+    if facts.rate and facts.rate != audio.rate:
+        have = f"this sound has {audio.rate} Hz"
+        raise UserError(f"{facts.name} works at {facts.rate} Hz and {have}; resample it.")
+    scale = 1 if facts.rate else audio.rate / NOMINAL_RATE
+    context, piece = reach(facts, options, audio.length, scale)
+    cuts = spans(audio.length, piece, round(FADE_SECONDS * audio.rate))
+    extra = {} if facts.rate else {"rate": float(audio.rate)}
+    survey = sound_survey(audio, careful, piece, extra) if facts.surveys else None
+    window = Window(audio, piece)
+
+    def pieces() -> Iterator[tuple[Span, Tensor]]:
+        for number, cut in enumerate(cuts):
+            start, stop = cut.widened(context, audio.length)
+            noisy = window.read(start, stop)
+            place = {"start": start} if facts.seeded else {}
+            restored = in_voices(careful, noisy, survey, extra | place)
+            kept = slice(cut.start - start, cut.stop - start)
+            yield cut, blended(noisy, restored, options.strength)[:, kept]
+            tick((number + 1) / len(cuts))
+
+    return (block.numpy() for block in stitch(pieces()) if block.shape[-1])
+
+
+def in_voices(careful: Careful, noisy: Tensor, survey: Tensor | None, extra: Mapping[str, float]) -> Tensor:
+    """(C, T) through a restorer that takes all channels together, or each on its own."""
+    restored = careful(voiced(noisy, careful.facts), survey, **extra)
+    return restored[:, 0] if careful.facts.channels == 1 else restored[0]
+
+
+def voiced(sound: Tensor, facts: Facts) -> Tensor:
+    """(C, T) as a batch of what the restorer takes."""
+    if facts.channels == 1:
+        return sound[:, None]
+    if facts.channels in (None, sound.shape[0]):
+        return sound[None]
+    raise UserError(f"{facts.name} wants {facts.channels} channels; this sound has {sound.shape[0]}.")
+
+
+def sound_survey(audio: Audio, careful: Careful, piece: int, extra: Mapping[str, float]) -> Tensor:
+    """The restorer's statistics of all blocks, in order."""
+
+    def blocks() -> Iterator[Tensor]:
+        for block in audio.blocks(piece):
+            yield voiced(finite(torch.from_numpy(block)), careful.facts)
+
+    return careful.survey(blocks, **extra)
+
+
+class Window:
+    """Reads any stretch of a stream, as long as each begins no earlier than the one before."""
+
+    def __init__(self, audio: Audio, block: int) -> None:
+        self.blocks = audio.blocks(block)
+        self.held = torch.zeros(audio.channels, 0)
+        self.start = 0
+
+    def read(self, start: int, stop: int) -> Tensor:
+        self.held, self.start = self.held[:, start - self.start :], start
+        parts = [self.held]
+        have = self.held.shape[1]
+        while have < stop - start:
+            block = next(self.blocks, None)
+            if block is None:
+                raise BadFile(f"It ends after {start + have} samples, before the length that it states.")
+            parts.append(finite(torch.from_numpy(np.ascontiguousarray(block, dtype=np.float32))))
+            have += block.shape[1]
+        self.held = torch.cat(parts, 1)
+        return self.held[:, : stop - start]

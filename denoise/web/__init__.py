@@ -1,0 +1,1 @@
+"""The page: one room for each kind of signal. Imported only when it is opened."""

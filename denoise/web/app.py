@@ -1,0 +1,87 @@
+"""The web page: `python app.py`, or `denoise app`. It runs on this machine and sends nothing elsewhere."""
+
+from __future__ import annotations
+
+import os
+import sys
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import gradio as gr
+
+from denoise.errors import UserError
+from denoise.web.gate import no_links
+from denoise.web.order import LARGEST_UPLOAD_MB, Stops
+from denoise.web.picture_room import picture_room
+from denoise.web.sound_room import sound_room
+
+TITLE = "denoise"
+PROMISE = "Takes the noise out of a picture or a sound, and keeps everything else about the file as it was."
+ROOMS = {"Picture": picture_room, "Sound": sound_room}
+KEPT_SECONDS, SWEEP_SECONDS = 3600, 300  # uploads and results are deleted after an hour
+MOST_WAITING = 20  # visitors in the queue; more are told to come back
+THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])  # no font is fetched
+STYLE = """
+.gradio-container > main { width: 100%; max-width: 1200px }
+.outcome { min-height: 6rem }
+.refused { border-left: 4px solid #dc2626; padding: 0.25rem 0.75rem }
+.spectrogram { width: 100%; display: block }
+.quiet { opacity: 0.8 }
+"""
+
+
+def build() -> gr.Blocks:
+    """The page, not yet served."""
+    stops = Stops()
+
+    def leave(request: gr.Request) -> None:
+        stops.leave(str(request.session_hash))
+
+    page = gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(SWEEP_SECONDS, KEPT_SECONDS))
+    with page:
+        gr.Markdown(f"# {TITLE}\n{PROMISE}")
+        for name, room in ROOMS.items():
+            with gr.Tab(name):
+                try:
+                    room(stops)
+                except UserError as trouble:  # there is no model for this kind
+                    gr.Markdown(str(trouble))
+        page.unload(leave)
+    page.queue(max_size=MOST_WAITING)
+    return page
+
+
+def serve(page: gr.Blocks, **more: Any) -> str:
+    """Serves it and answers with its address."""
+    _, address, _ = page.launch(
+        theme=THEME,
+        css=STYLE,
+        footer_links=[],
+        run_history=False,
+        enable_monitoring=False,
+        ssr_mode=False,
+        max_file_size=LARGEST_UPLOAD_MB << 20,
+        app_kwargs={"middleware": [no_links()]},
+        **more,
+    )
+    return str(address)
+
+
+def main(
+    host: str = "127.0.0.1", port: int | None = None, share: bool = False, auth: tuple[str, str] | None = None
+) -> None:
+    """Serves the page until it is interrupted. Its files lie in a folder of its own, which then goes."""
+    with TemporaryDirectory(prefix="denoise-page-") as folder:
+        os.environ["GRADIO_TEMP_DIR"] = folder
+        page = build()
+        reach: dict[str, Any] = {"server_name": host, "server_port": port or None, "share": share, "auth": auth}
+        try:
+            address = serve(page, **reach, quiet=True, prevent_thread_lock=True)
+        except OSError as trouble:
+            raise UserError(f"The page cannot be opened at {host}, port {port}: {reason(trouble)}") from trouble
+        print(f"The page is at {address}; Ctrl+C ends it.", file=sys.stderr)
+        page.block_thread()
+
+
+def reason(trouble: OSError) -> str:
+    return "it is taken; choose another --port, or 0 for any free one." if "port" in str(trouble) else f"{trouble}."

@@ -1,0 +1,189 @@
+"""Training: the same steps whether interrupted or not, a rate that ends in time, weights that are the best seen."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from random import Random
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from denoise import zoo
+from denoise.errors import UserError
+from denoise.fit import loop, recipes
+from denoise.fit.loop import Run, Schedule, train
+from denoise.fit.pictures import LAWS, Pairs, Photographs, turned, validation_pairs
+from denoise.methods.idf import IDF
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("photographs")
+    for index in range(40):
+        rows, columns = np.mgrid[:200, :220] / 200
+        wave = np.sin(rows * (3 + index)) * np.cos(columns * (5 + index)) * 0.4 + 0.5
+        pixels = np.stack([wave, wave**2, 1 - wave], -1)
+        Image.fromarray((pixels * 255).astype(np.uint8)).save(folder / f"{index}.png")
+    return folder
+
+
+def pairs(folder: Path) -> Pairs:
+    return Pairs(Photographs.of(folder), {name: 1.0 for name in LAWS} | {"clean": 1.0}, batch=2, patch=32)
+
+
+def method() -> IDF:
+    torch.manual_seed(3)
+    return IDF(hidden=8)
+
+
+def test_photographs_kept_aside_are_never_trained_on(photographs: Path) -> None:
+    all_of_them = Photographs.of(photographs)
+    assert len(all_of_them.training) + len(all_of_them.validation) == 40
+    assert not any(torch.equal(a, b) for a in all_of_them.training for b in all_of_them.validation)
+    assert len(all_of_them.validation) >= 1
+
+
+def test_a_folder_without_photographs_is_named(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="too few photographs"):
+        Photographs.of(tmp_path)
+
+
+def test_a_batch_is_a_function_of_seed_and_step(photographs: Path) -> None:
+    one, two = pairs(photographs), pairs(photographs)
+    for step in range(8):
+        assert all(torch.equal(a, b) for a, b in zip(one.at(step), two.at(step), strict=True))
+    assert not torch.equal(one.at(0)[1], one.at(1)[1])
+
+
+def test_pairs_are_eight_bit_pictures_of_the_asked_size(photographs: Path) -> None:
+    source = pairs(photographs)
+    for step in range(30):
+        noisy, clean = source.at(step)
+        assert noisy.shape == clean.shape == (2, 3, 32, 32)
+        for picture in (noisy, clean):
+            assert 0 <= picture.min() <= picture.max() <= 1
+            assert torch.allclose(picture * 255, (picture * 255).round(), atol=1e-3)
+
+
+@pytest.mark.parametrize("name", list(LAWS))
+def test_every_law_of_the_mix_changes_the_picture(name: str) -> None:
+    clean = torch.full((3, 40, 40), 0.5)
+    noisy = LAWS[name](Random(1)).sample(clean, 7)
+    assert noisy.shape == clean.shape
+    assert (noisy - clean).abs().max() > 1e-3
+
+
+def test_turning_keeps_every_pixel() -> None:
+    picture = torch.rand(3, 5, 5)
+    for index in range(16):
+        assert torch.equal(turned(picture, Random(index)).flatten().sort().values, picture.flatten().sort().values)
+
+
+def test_validation_covers_weak_strong_and_coarse_noise(photographs: Path) -> None:
+    errors = {
+        name: float((noisy - clean).square().mean())
+        for name, noisy, clean in validation_pairs(Photographs.of(photographs), 96)
+    }
+    assert errors["s15"] < errors["s25"] < errors["s50"]
+    assert {"grain", "speckle", "salt"} <= set(errors)
+
+
+def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(photographs: Path, tmp_path: Path) -> None:
+    batches = pairs(photographs).at
+    whole = Run(method(), tmp_path / "whole", Schedule())
+    for _ in range(6):
+        whole.advance(*batches(whole.step), 1.0)
+    first = Run(method(), tmp_path / "cut", Schedule())
+    for _ in range(3):
+        first.advance(*batches(first.step), 1.0)
+    first.save()
+    second = Run(IDF(hidden=8), tmp_path / "cut", Schedule())
+    assert second.resume()
+    assert second.step == 3
+    for _ in range(3):
+        second.advance(*batches(second.step), 1.0)
+    for name, value in whole.method.state_dict().items():
+        assert torch.equal(value, second.method.state_dict()[name])
+        assert torch.equal(whole.average[name], second.average[name])
+
+
+def test_steps_make_the_loss_smaller(photographs: Path, tmp_path: Path) -> None:
+    run = Run(method(), tmp_path, Schedule(rate=3e-3, warm_up=1))
+    noisy, clean = pairs(photographs).at(0)
+    losses = [run.advance(noisy, clean, 1.0) for _ in range(25)]
+    assert min(losses[-5:]) < losses[0] - 0.3
+
+
+def test_a_step_that_is_not_finite_is_not_taken(tmp_path: Path) -> None:
+    run = Run(method(), tmp_path, Schedule())
+    before = {name: value.clone() for name, value in run.method.state_dict().items()}
+    run.advance(torch.full((1, 3, 16, 16), float("nan")), torch.zeros(1, 3, 16, 16), 1.0)
+    assert all(torch.equal(value, before[name]) for name, value in run.method.state_dict().items())
+
+
+def test_the_rate_warms_up_stays_and_falls_to_nothing() -> None:
+    schedule = Schedule(warm_up=10, fall=0.25)
+    assert schedule.factor(0, 0.0) == pytest.approx(0.1)
+    assert schedule.factor(50, 0.5) == 1
+    assert schedule.factor(50, 0.875) == pytest.approx(0.5)
+    assert schedule.factor(50, 1.0) == 0
+
+
+def test_the_state_kept_for_later_is_from_before_the_fall(photographs: Path, tmp_path: Path) -> None:
+    run = Run(method(), tmp_path, Schedule())
+    told: list[str] = []
+    train(run, pairs(photographs).at, lambda _: {"psnr": 1.0}, 0.02, told.append)
+    kept = torch.load(tmp_path / "state.pt", weights_only=True)
+    assert 0 < kept["step"] < run.step
+    assert told
+    assert (tmp_path / "weights.safetensors").exists()
+
+
+def test_only_better_averages_replace_the_weights(tmp_path: Path) -> None:
+    run = Run(method(), tmp_path, Schedule())
+    best = loop.note(run, lambda _: {"psnr": 30.0}, 0.0, float("-inf"), str)
+    kept = (tmp_path / "weights.safetensors").read_bytes()
+    run.average["network.block.kernel_predictor.weight"].add_(1)
+    assert loop.note(run, lambda _: {"psnr": 29.0}, 0.0, best, str) == best == 30
+    assert (tmp_path / "weights.safetensors").read_bytes() == kept
+    assert loop.note(run, lambda _: {"psnr": 31.0}, 0.0, best, str) == 31
+    assert (tmp_path / "weights.safetensors").read_bytes() != kept
+    assert loop.best_of(tmp_path) == 31
+
+
+def test_a_recipe_is_followed_and_its_result_published(photographs: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "models" / "small"
+    folder.mkdir(parents=True)
+    (folder / "model.toml").write_text(
+        'name = "small"\nkind = "picture"\nmethod = "idf"\nlicence = "MIT"\n\n[network]\nhidden = 8\n'
+    )
+    (folder / "recipe.toml").write_text(
+        "[data]\nbatch = 2\npatch = 32\n[mix]\ngaussian = 1.0\n[schedule]\nrate = 1e-3\n"
+    )
+    told: list[str] = []
+    card = zoo.Card.of(folder)
+    run = recipes.train_model(card, photographs, 0.03, told.append, tmp_path / "runs")
+    recipes.publish(run, card)
+    published = zoo.Card.of(folder)
+    assert published.entries["steps"] == json.loads((run / loop.LOG).read_text().splitlines()[-1])["step"]
+    assert published.entries["network"] == {"hidden": 8}
+    restored = zoo.load(published)(torch.rand(1, 3, 16, 16))
+    assert torch.isfinite(restored).all()
+    recipes.curve(run, tmp_path / "curve.png")
+    assert Image.open(tmp_path / "curve.png").size[0] > 300
+
+
+def test_a_model_without_a_recipe_says_so(tmp_path: Path) -> None:
+    (tmp_path / "model.toml").write_text('name = "bare"\nkind = "picture"\nmethod = "idf"\n')
+    with pytest.raises(UserError, match="nothing to train"):
+        recipes.recipe_of(zoo.Card.of(tmp_path))
+
+
+def test_stating_an_entry_leaves_the_rest_of_the_card_alone() -> None:
+    card = 'name = "x"\nsha256 = "old"\n\n[network]\nsha256 = "inner"\n'
+    assert recipes.stated(card, "sha256", '"new"') == 'name = "x"\nsha256 = "new"\n\n[network]\nsha256 = "inner"\n'
+    assert recipes.stated(card, "steps", "5").startswith('name = "x"\nsha256 = "old"\nsteps = 5\n\n[network]')
+    assert recipes.stated('name = "x"\n', "steps", "5") == 'name = "x"\nsteps = 5\n'
