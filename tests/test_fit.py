@@ -85,7 +85,7 @@ def test_turning_keeps_every_pixel() -> None:
 def test_validation_covers_weak_strong_and_coarse_noise(photographs: Path) -> None:
     errors = {
         name: float((noisy - clean).square().mean())
-        for name, noisy, clean in validation_pairs(Photographs.of(photographs), 96)
+        for name, noisy, clean in validation_pairs(Photographs.of(photographs), 3, 96)
     }
     assert errors["s15"] < errors["s25"] < errors["s50"]
     assert {"grain", "speckle", "salt"} <= set(errors)

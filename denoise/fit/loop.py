@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch._dynamo
 from safetensors.torch import save_file
 from torch import Tensor
 
@@ -45,6 +46,9 @@ class Run:
         self.optimiser = torch.optim.AdamW(method.parameters(), lr=schedule.rate, weight_decay=schedule.weight_decay)
         self.average = {name: value.detach().clone() for name, value in method.state_dict().items()}
         self.step = 0
+        self.half = torch.cuda.is_available() or torch.cpu._is_amx_tile_supported()
+        torch._dynamo.config.suppress_errors = True  # without a C++ compiler it runs as it is, only slower
+        method.core.compile()
         folder.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -75,7 +79,8 @@ class Run:
         """One step; the loss before it."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.schedule.rate * factor
-        loss = self.method.loss(noisy, clean, self.step)
+        with torch.autocast(noisy.device.type, torch.bfloat16, enabled=self.half):
+            loss = self.method.loss(noisy, clean, self.step)
         self.optimiser.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.method.parameters(), self.schedule.clip)
@@ -95,7 +100,7 @@ class Run:
         kept = {name: value.clone() for name, value in self.method.state_dict().items()}
         self.method.load_state_dict(self.average)
         self.method.eval()
-        with torch.no_grad():
+        with torch.no_grad(), torch.compiler.set_stance("force_eager"):
             scores = measure(self.method)
         self.method.train()
         self.method.load_state_dict(kept)
@@ -112,7 +117,7 @@ def train(run: Run, batches: Batches, validate: Validate, minutes: float, tell: 
             run.save()
             saved = True
         total += run.advance(*batches(run.step), run.schedule.factor(run.step, spent))
-        if time.monotonic() - noted > min(300, 6 * minutes):
+        if time.monotonic() - noted > min(600, 6 * minutes):
             best = note(run, validate, total / (run.step - first), best, tell)
             first, total, noted = run.step, 0.0, time.monotonic()
             if not saved:

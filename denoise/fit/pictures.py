@@ -103,8 +103,13 @@ class Pairs:
         return noisy, clean
 
     def crop(self, dice: Random) -> Tensor:
+        """Half of them shrunk, half of them the busiest of a few: photographs are judged where there is detail."""
+        tries = [self.cut(dice) for _ in range(dice.choice((1, 4)))]
+        return recoloured(turned(max(tries, key=busyness), dice), dice)
+
+    def cut(self, dice: Random) -> Tensor:
         photo = dice.choice(self.photographs.training)
-        shrink = dice.choice((1, 1, 1, 2))
+        shrink = dice.choice((1, 2))
         side = self.patch * shrink
         if min(photo.shape[1:]) < side:
             side, shrink = self.patch, 1
@@ -113,13 +118,17 @@ class Pairs:
         part = photo[:, top : top + side, left : left + side].float() / 255
         if shrink == 2:
             part = F.avg_pool2d(part, 2)
-        return recoloured(turned(part, dice), dice)
+        return part
 
     def noisy(self, clean: Tensor, dice: Random) -> Tensor:
         (name,) = dice.choices(list(self.mix), weights=list(self.mix.values()))
         if name == "clean":
             return clean
         return eight_bit(LAWS[name](dice).sample(clean, dice.randrange(1 << 31)))
+
+
+def busyness(picture: Tensor) -> float:
+    return float((picture[:, 1:] - picture[:, :-1]).abs().mean() + (picture[..., 1:] - picture[..., :-1]).abs().mean())
 
 
 def turned(picture: Tensor, dice: Random) -> Tensor:
@@ -150,9 +159,10 @@ VALIDATION: dict[str, Law] = {
 }
 
 
-def validation_pairs(photographs: Photographs, side: int = 192) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """(law, noisy, clean) batches: the centre of every photograph kept aside."""
-    clean = torch.stack([centre(photo, side) for photo in photographs.validation])
+def validation_pairs(photographs: Photographs, count: int, side: int = 192) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """(law, noisy, clean) batches: the centres of the busiest photographs kept aside."""
+    centres = sorted((centre(photo, side) for photo in photographs.validation), key=busyness)
+    clean = torch.stack(centres[-count:])
     for name, law in VALIDATION.items():
         yield name, torch.stack([eight_bit(law.sample(c, 100 + i)) for i, c in enumerate(clean)]), clean
 

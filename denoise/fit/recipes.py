@@ -23,7 +23,7 @@ from denoise.media.atomic import atomic
 from denoise.methods.method import Method
 
 RECIPE = "recipe.toml"
-JUDGED = 6  # pictures of every validation law; more would cost more time than they tell
+JUDGED = 6  # photographs under every validation law; more would cost more time than they tell
 
 
 def recipe_of(card: zoo.Card) -> dict[str, Any]:
@@ -49,7 +49,7 @@ def train_model(
 
 def judge(photographs: Photographs) -> Validate:
     """Mean PSNR of every validation law, each picture on its own."""
-    sets = [(name, noisy[:JUDGED], clean[:JUDGED]) for name, noisy, clean in validation_pairs(photographs)]
+    sets = list(validation_pairs(photographs, JUDGED))
 
     def measure(method: Method) -> dict[str, float]:
         return {name: mean_psnr(method, noisy, clean) for name, noisy, clean in sets}

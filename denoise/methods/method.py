@@ -41,6 +41,11 @@ class Method(nn.Module):
         """
         return self
 
+    @property
+    def core(self) -> nn.Module:
+        """What training spends its time in; it is compiled for it."""
+        return self
+
     def survey(self, pieces: Iterable[Tensor], **knobs: float) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} asks for no survey")
 
