@@ -162,9 +162,13 @@ def picture_codecs() -> Iterator[Finding]:
 
 
 def resamplers() -> Iterator[Finding]:
+    from denoise.resample import active_resampler
+
     for name in ("torchaudio", "soxr"):
         trouble = attempt(partial(import_module, name))
         yield Finding("resampler", name, trouble is None, trouble or f"imports, {version_of(name)}")
+    active = attempt(active_resampler)
+    yield Finding("resampler", "in use", active is None, active or active_resampler())
 
 
 def extras() -> Iterator[Finding]:

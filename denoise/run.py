@@ -14,6 +14,7 @@ from torch import Tensor
 
 from denoise.blend import Span, in_chunks, spans, stitch
 from denoise.errors import BadFile, UserError
+from denoise.resample import at_rate, resampled
 from denoise.restorer import Facts, Restorer
 from denoise.signals import Audio, Picture, Samples
 
@@ -134,6 +135,10 @@ def padded_to(noisy: Tensor, multiple: int, least: int) -> Tensor:
     if not any(after for _, after in extra):
         return noisy
     return F.pad(noisy, [side for pair in reversed(extra) for side in pair], mode="replicate")
+
+
+def change(noisy: Tensor, restored: Tensor, strength: float) -> Tensor:
+    return strength * (restored - noisy)
 
 
 def blended(noisy: Tensor, restored: Tensor, strength: float) -> Tensor:
@@ -257,10 +262,31 @@ def restore_sound(
     """Finished blocks (channels, n), in order: as long in all as the input, to the sample."""
     options = options or Options()
     careful = Careful(restorer, options, say)
+    if careful.facts.rate in (None, audio.rate):
+        return (block.numpy() for block in pieces_of(audio, careful, options, tick, blended) if block.shape[-1])
+    return through_another_rate(audio, careful, options, tick)
+
+
+def through_another_rate(audio: Audio, careful: Careful, options: Options, tick: Tick) -> Iterator[NDArray[np.float32]]:
+    """Only what is taken away is resampled, so that all that the restorer cannot hear stays as it was."""
+    rate = careful.facts.rate or audio.rate
+    changes = (block.numpy() for block in pieces_of(at_rate(audio, rate), careful, options, tick, change))
+    window = Window(audio, round(careful.facts.piece * audio.rate / rate))
+    start = 0
+    for block in resampled(changes, rate, audio.rate):
+        stop = min(start + block.shape[1], audio.length)  # rounded up twice, it may be a sample longer
+        if stop > start:
+            yield window.read(start, stop).numpy() + block[:, : stop - start]
+        start = stop
+
+
+Mixing = Callable[[Tensor, Tensor, float], Tensor]
+"""(noisy, restored, strength) -> what is kept of a piece."""
+
+
+def pieces_of(audio: Audio, careful: Careful, options: Options, tick: Tick, mixing: Mixing) -> Iterator[Tensor]:
+    """The sound through a restorer that works at its rate, piece by piece, blended where they meet."""
     facts = careful.facts
-    if facts.rate and facts.rate != audio.rate:
-        have = f"this sound has {audio.rate} Hz"
-        raise UserError(f"{facts.name} works at {facts.rate} Hz and {have}; resample it.")
     scale = 1 if facts.rate else audio.rate / NOMINAL_RATE
     context, piece = reach(facts, options, audio.length, scale)
     cuts = spans(audio.length, piece, round(FADE_SECONDS * audio.rate))
@@ -275,10 +301,10 @@ def restore_sound(
             place = {"start": start} if facts.seeded else {}
             restored = in_voices(careful, noisy, survey, extra | place)
             kept = slice(cut.start - start, cut.stop - start)
-            yield cut, blended(noisy, restored, options.strength)[:, kept]
+            yield cut, mixing(noisy, restored, options.strength)[:, kept]
             tick((number + 1) / len(cuts))
 
-    return (block.numpy() for block in stitch(pieces()) if block.shape[-1])
+    return stitch(pieces())
 
 
 def in_voices(careful: Careful, noisy: Tensor, survey: Tensor | None, extra: Mapping[str, float]) -> Tensor:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 Kind = Literal["audio", "picture", "raw"]
 Samples = NDArray[Any]
+Block = NDArray[np.float32]  # of a sound: (channels, samples), full scale is 1
 
 
 @dataclass(frozen=True)
@@ -85,3 +86,21 @@ class Mosaic:
     black: tuple[float, ...]  # per colour index, DN
     white: float  # DN
     iso: int | None = None
+
+
+def regrouped(blocks: Iterable[Block], frames: int) -> Iterator[Block]:
+    """The same samples in blocks of so many, the last one shorter."""
+    held: list[Block] = []
+    count = 0
+    for block in blocks:
+        held.append(block)
+        count += block.shape[1]
+        if count < frames:
+            continue
+        joined = np.concatenate(held, axis=1)
+        for at in range(0, count - frames + 1, frames):
+            yield joined[:, at : at + frames]
+        count %= frames
+        held = [joined[:, joined.shape[1] - count :]]
+    if count:
+        yield np.concatenate(held, axis=1)

@@ -29,11 +29,11 @@ from mutagen import apev2, flac, id3, mp4
 
 from denoise.errors import BadFile, UserError
 from denoise.media import sound_mux
-from denoise.media.recording import Integers, in_words, regrouped
-from denoise.media.resample import active_resampler, at_rate, resample, resampled
+from denoise.media.recording import Integers, in_words
 from denoise.media.sound import SUFFIXES, SoundFile, kind_of, open_sound, save
 from denoise.media.sound_track import survey
-from denoise.signals import Audio
+from denoise.resample import active_resampler, at_rate, resample, resampled
+from denoise.signals import Audio, regrouped
 
 few = settings(max_examples=4, suppress_health_check=[HealthCheck.function_scoped_fixture])
 COVER = b"\xff\xd8\xff\xe0" + bytes(range(256)) * 20 + b"\xff\xd9"
@@ -632,7 +632,7 @@ def test_a_longer_sound_needs_no_more_memory(form: Form, tmp_path: Path) -> None
 
 def test_importing_loads_nothing_heavy() -> None:
     modules = "{'av', 'torch', 'soundfile', 'mutagen'}"
-    script = f"import sys, denoise.media.sound, denoise.media.resample; print({modules} & set(sys.modules))"
+    script = f"import sys, denoise.media.sound, denoise.resample; print({modules} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout == "set()\n"
 
 

@@ -199,9 +199,22 @@ def test_a_restorer_for_any_rate_is_told_the_rate() -> None:
     assert rates == [22050]
 
 
-def test_another_rate_than_the_restorers_is_refused() -> None:
-    with pytest.raises(UserError, match="16000 Hz and this sound has 8000 Hz"):
-        heard(sound(100), Toy(identity, facts("audio", rate=16000)))
+@given(length=st.integers(1, 30_000), rate=st.sampled_from([8000, 11025, 44100, 48000]))
+@settings(max_examples=20)
+def test_at_another_rate_identity_still_gives_every_sample_back(length: int, rate: int) -> None:
+    noisy = sound(length, rate=rate)
+    toy = Toy(identity, facts("audio", rate=16000, piece=9000, context=100))
+    np.testing.assert_allclose(heard(noisy, toy), whole(noisy), atol=1e-7)
+
+
+def test_at_another_rate_only_what_the_restorer_hears_is_taken_away() -> None:
+    at = np.arange(48_000, dtype=np.float32) / 48_000
+    low, high = (0.3 * np.sin(2 * np.pi * hertz * at, dtype=np.float32)[None] for hertz in (500, 15_000))
+    muted = Toy(lambda noisy, **_: 0 * noisy, facts("audio", rate=16_000, piece=7000))
+    left = heard(Audio.from_array(low + high, 48_000), muted)
+    assert np.abs(left - high)[:, 4000:-4000].max() < 1e-3
+    half = heard(Audio.from_array(low + high, 48_000), muted, Options(strength=0.5))
+    assert np.abs(half - high - low / 2)[:, 4000:-4000].max() < 1e-3
 
 
 def test_channels_go_together_or_one_by_one() -> None:

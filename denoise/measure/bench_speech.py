@@ -108,8 +108,8 @@ def pairs_of(folder: Path, limit: int | None) -> Iterator[Pair]:
 
 
 def opened(path: Path) -> Sound:
-    from denoise.media.resample import at_rate
     from denoise.media.sound import open_sound
+    from denoise.resample import at_rate
 
     blocks = at_rate(open_sound(path).audio, RATE).blocks(RATE)
     sound: Sound = np.concatenate(list(blocks), 1).mean(0)
@@ -127,13 +127,9 @@ def models_of(wish: Wish) -> dict[str, Restorer]:
 
 
 def restored(restorer: Restorer, noisy: Sound) -> Sound:
-    """Through the runner, at the rate of the restorer and back where that is another."""
-    from denoise.media.resample import resample
     from denoise.run import restore_sound
 
-    rate = restorer.facts.rate or RATE
-    audio = Audio.from_array(resample(noisy[None], RATE, rate), rate)
-    sound: Sound = resample(np.concatenate(list(restore_sound(audio, restorer)), 1), rate, RATE)[0]
+    sound: Sound = np.concatenate(list(restore_sound(Audio.from_array(noisy[None], RATE), restorer)), 1)[0]
     return sound
 
 

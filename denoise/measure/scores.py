@@ -125,7 +125,7 @@ def _dnsmos_session() -> Any:
 
 def wideband(sound: Array, rate: float) -> NDArray[np.float32]:
     """One channel at 16 kHz."""
-    from denoise.media.resample import resample
+    from denoise.resample import resample
 
     heard: NDArray[np.float32] = resample(np.asarray(sound, np.float32)[None], int(rate), WIDEBAND)[0]
     return heard

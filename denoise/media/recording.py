@@ -11,9 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denoise.errors import BadFile
-from denoise.signals import Audio
+from denoise.signals import Audio, Block
 
-Block = NDArray[np.float32]  # (channels, samples), full scale is 1
 Writer = Callable[[Path, Iterator[Block]], list[str]]
 
 CHANNELS = {1: "mono", 2: "stereo"}
@@ -71,24 +70,6 @@ def whole(path: Path, blocks: Iterable[Block], rate: int, length: int) -> Iterat
     if at != length:
         promised, there = in_words(length / rate), in_words(at / rate)
         raise BadFile(f"{path}: {promised} are promised and {there} are there: {CUT_SHORT}")
-
-
-def regrouped(blocks: Iterable[Block], frames: int) -> Iterator[Block]:
-    """The same samples in blocks of so many, the last one shorter."""
-    held: list[Block] = []
-    count = 0
-    for block in blocks:
-        held.append(block)
-        count += block.shape[1]
-        if count < frames:
-            continue
-        joined = np.concatenate(held, axis=1)
-        for at in range(0, count - frames + 1, frames):
-            yield joined[:, at : at + frames]
-        count %= frames
-        held = [joined[:, joined.shape[1] - count :]]
-    if count:
-        yield np.concatenate(held, axis=1)
 
 
 class Integers:

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from denoise.errors import BadFile
-from denoise.media.recording import Block, Integers, regrouped
+from denoise.media.recording import Integers
+from denoise.signals import Block, regrouped
 
 if TYPE_CHECKING:
     import soundfile

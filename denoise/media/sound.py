@@ -12,7 +12,8 @@ import numpy as np
 
 from denoise.errors import BadFile, UserError
 from denoise.media.atomic import atomic
-from denoise.media.recording import Block, SoundFile
+from denoise.media.recording import SoundFile
+from denoise.signals import Block
 
 __all__ = ["SUFFIXES", "SoundFile", "open_sound", "save"]
 

@@ -17,9 +17,9 @@ import numpy as np
 
 from denoise.errors import BadFile
 from denoise.media import ogg, sndfile, sound_track
-from denoise.media.recording import CUT_SHORT, Block, SoundFile, enough, whole
+from denoise.media.recording import CUT_SHORT, SoundFile, enough, whole
 from denoise.media.sound_tags import CARRIERS, carry
-from denoise.signals import Audio
+from denoise.signals import Audio, Block
 
 FORMATS: dict[str, str] = {"OGG": "Ogg"}
 SUBTYPES = {"PCM_S8": "8-bit", "PCM_16": "16-bit", "PCM_24": "24-bit", "VORBIS": "Vorbis", "OPUS": "Opus"}

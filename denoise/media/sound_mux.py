@@ -17,9 +17,10 @@ from numpy.typing import NDArray
 
 from denoise.errors import BadFile
 from denoise.media import ogg, quicktime, sndfile
-from denoise.media.recording import Block, Integers
+from denoise.media.recording import Integers
 from denoise.media.sound_tags import carry, itunes_list
 from denoise.media.sound_track import CODECS, KINDS, MATROSKA, QUICKTIME, Survey, beginning, is_cover, opened, url
+from denoise.signals import Block
 
 if TYPE_CHECKING:
     from av import AudioFrame, AudioStream, Packet

@@ -18,8 +18,8 @@ from typing import IO, TYPE_CHECKING
 
 from denoise.errors import BadFile
 from denoise.media import sndfile
-from denoise.media.recording import CUT_SHORT, Block, SoundFile, enough, whole
-from denoise.signals import Audio
+from denoise.media.recording import CUT_SHORT, SoundFile, enough, whole
+from denoise.signals import Audio, Block
 
 if TYPE_CHECKING:
     import soundfile

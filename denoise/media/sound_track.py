@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from denoise.errors import BadFile
 from denoise.media import matroska, quicktime
-from denoise.media.recording import Block, SoundFile, enough, regrouped, whole
-from denoise.signals import Audio
+from denoise.media.recording import SoundFile, enough, whole
+from denoise.signals import Audio, Block, regrouped
 
 if TYPE_CHECKING:
     from av import AudioFrame, AudioStream, Packet

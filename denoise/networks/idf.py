@@ -118,7 +118,9 @@ class Block(nn.Module):
 
     def filtered(self, image: Tensor, seen: Tensor, level: Tensor, dilation: int) -> tuple[Tensor, Tensor]:
         """The filtered image, and the filter of every pixel."""
-        logits = self.kernel_predictor(seen).float() / (EPS + level)[:, None, None, None]  # nine planes, not all of `seen`
+        logits = (
+            self.kernel_predictor(seen).float() / (EPS + level)[:, None, None, None]
+        )  # nine planes, not all of `seen`
         kernels = power_normalised(logits, self.alpha)
         filtered = sum_of(kernels[:, tap : tap + 1] * part for tap, part in enumerate(shifted(image, dilation)))
         return filtered, kernels

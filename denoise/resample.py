@@ -15,8 +15,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from denoise.media.recording import Block, regrouped
-from denoise.signals import Audio
+from denoise.signals import Audio, Block, regrouped
 
 if TYPE_CHECKING:
     from torch import Tensor
