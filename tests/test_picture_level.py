@@ -12,7 +12,8 @@ import pytest
 import skimage.data
 import torch
 
-from denoise.noise.picture_laws import Correlated, Gaussian, Law, Mixed, Poisson, blurred
+from denoise.noise.law import PictureLaw
+from denoise.noise.picture_laws import Correlated, Gaussian, Mixed, Poisson, blurred
 from denoise.noise.picture_level import estimate
 from denoise.signals import Picture
 
@@ -31,7 +32,7 @@ def scene(colours: int = 3) -> torch.Tensor:
     return blurred(sharp, 0.6)
 
 
-def taken(law: Law | None, seed: int = 0, top: int = 255, clean: torch.Tensor | None = None) -> Picture:
+def taken(law: PictureLaw | None, seed: int = 0, top: int = 255, clean: torch.Tensor | None = None) -> Picture:
     """The scene as a file with that noise would hold it."""
     clean = scene() if clean is None else clean
     noisy = clean if law is None else law.sample(clean, seed)
@@ -77,7 +78,7 @@ def test_the_coarse_level_is_that_of_the_white_noise_with_as_much_in_four_by_fou
     law = Correlated(10, 0.7, chroma=0, coarse=0)
     grain = law.sample(torch.full((3, 512, 512), 0.5), 3) - 0.5
     means = 255 * torch.nn.functional.avg_pool2d(grain, 4)
-    assert estimate(taken(law)).coarse_sigma == pytest.approx(4 * means.std().item(), rel=0.15)
+    assert estimate(taken(law)).coarse_sigma == pytest.approx(4 * means.std().item(), rel=0.2)
 
 
 @pytest.mark.parametrize(("photons", "read"), [(30, 0), (100, 0), (200, 5), (1000, 2)])

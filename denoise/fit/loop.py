@@ -20,6 +20,7 @@ from torch import Tensor
 from denoise.methods.method import Method
 
 LOG = "log.jsonl"
+WORTH_COMPILING = 10  # minutes; it takes one or two
 Batches = Callable[[int], tuple[Tensor, Tensor]]
 Validate = Callable[[Method], dict[str, float]]
 
@@ -47,8 +48,6 @@ class Run:
         self.average = {name: value.detach().clone() for name, value in method.state_dict().items()}
         self.step = 0
         self.half = torch.cuda.is_available() or torch.cpu._is_amx_tile_supported()
-        torch._dynamo.config.suppress_errors = True  # without a C++ compiler it runs as it is, only slower
-        method.core.compile()
         folder.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -110,6 +109,9 @@ class Run:
 def train(run: Run, batches: Batches, validate: Validate, minutes: float, tell: Callable[[str], None]) -> None:
     """Train for that long; `weights.safetensors` in the run's folder is the best average seen."""
     run.resume()
+    if minutes > WORTH_COMPILING:
+        torch._dynamo.config.suppress_errors = True  # without a C++ compiler it runs as it is, only slower
+        run.method.core.compile()
     begin, best, noted, saved, total = time.monotonic(), best_of(run.folder), time.monotonic(), False, 0.0
     first = run.step
     while (spent := (time.monotonic() - begin) / (60 * minutes)) < 1:

@@ -15,11 +15,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from denoise.errors import UserError
+from denoise.noise.law import PictureLaw
 from denoise.noise.picture_laws import (
     Correlated,
     Gaussian,
     Jpeg,
-    Law,
     Mixed,
     Poisson,
     SaltAndPepper,
@@ -27,14 +27,14 @@ from denoise.noise.picture_laws import (
     eight_bit,
 )
 
-Draw = Callable[[Random], Law]
+Draw = Callable[[Random], PictureLaw]
 
 
 def log_uniform(dice: Random, low: float, high: float) -> float:
     return math.exp(dice.uniform(math.log(low), math.log(high)))
 
 
-def grain(dice: Random) -> Law:
+def grain(dice: Random) -> PictureLaw:
     """As cameras leave it: coarse, coloured, and three times in four gone through a JPEG."""
     film = Correlated(
         sigma=dice.uniform(2, 14),
@@ -149,7 +149,7 @@ def recoloured(picture: Tensor, dice: Random) -> Tensor:
     return eight_bit(picture)
 
 
-VALIDATION: dict[str, Law] = {
+VALIDATION: dict[str, PictureLaw] = {
     "s15": Gaussian(15),
     "s25": Gaussian(25),
     "s50": Gaussian(50),

@@ -24,10 +24,10 @@ from denoise import zoo
 from denoise.errors import UserError
 from denoise.measure.bench import Row, Wish
 from denoise.measure.scores import psnr, ssim
+from denoise.noise.law import PictureLaw
 from denoise.noise.picture_laws import (
     Correlated,
     Gaussian,
-    Law,
     Mixed,
     Poisson,
     SaltAndPepper,
@@ -44,7 +44,7 @@ SEED = 1000  # of the first picture's noise; the next ones follow
 FEW, CROP = 8, 224  # pictures, and px of their centres, for what is too slow for more
 HAND_SET = 10.0  # of 255, for photographs
 
-NOISES: dict[str, Law] = {
+NOISES: dict[str, PictureLaw] = {
     "Gaussian 15": Gaussian(15),
     "Gaussian 25": Gaussian(25),
     "Gaussian 50": Gaussian(50),
@@ -150,7 +150,7 @@ def opened(path: Path) -> Pixels:
         return np.array(image.convert("RGB"))
 
 
-def noised(clean: Pixels, law: Law, seed: int) -> Pair:
+def noised(clean: Pixels, law: PictureLaw, seed: int) -> Pair:
     picture = torch.from_numpy(unit(clean)).permute(2, 0, 1)
     noisy = eight_bit(law.sample(picture, seed)).permute(1, 2, 0).numpy()
     rms = float(np.sqrt(np.mean(np.square(noisy - unit(clean)))))

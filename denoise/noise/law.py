@@ -27,3 +27,9 @@ class Fitted(Law, Protocol):
 
     @classmethod
     def fit(cls, evidence: Any) -> Self: ...
+
+
+class PictureLaw(Law, Protocol):
+    """A law whose noise at a pixel depends on the seed and the pixel's place alone, so that tiles agree."""
+
+    def sample(self, clean: Tensor, seed: int, top: int = 0, left: int = 0) -> Tensor: ...
