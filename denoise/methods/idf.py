@@ -17,7 +17,7 @@ from denoise.restorer import Knob
 OFFICIAL_MEAN = (0.36187348, 0.4361255, 0.4335091)  # as the released weights know them: blue first
 OFFICIAL_STD = (0.19088039, 0.19967876, 0.21309015)
 ALMOST_NOTHING = 1.2  # of 255
-COARSE = 80.0  # of 255: the weight of going on where the noise may be coarse
+GROWTH = 1.8  # times more is found by the second, narrow step where the noise is coarse
 DONE = 2e-5  # mean squared error below which a picture counts as done (47 dB)
 
 
@@ -38,7 +38,7 @@ class IDF(Method):
         hidden: int = 64,
         alpha: float = 3.0,
         most: int = 10,
-        enough: float = 3.5,
+        enough: float = 3.0,
     ) -> None:
         super().__init__()
         self.network = idf.IDF(hidden, alpha)
@@ -119,7 +119,7 @@ def usual_error(noise: Tensor) -> Tensor:
 class Worthless:
     """Another pair is not worth its while: what the last wide step took away, weighed with what the first one
     did, is small. Strong noise is worth going on for; weak noise is gone before the picture is smoothed too.
-    Where the first step found almost nothing, the noise may be coarse: that is gone on with until little changes."""
+    Coarse noise, of which the first step finds almost nothing and the second more, is gone on with to the end."""
 
     enough: float  # geometric mean of the two, of 255
     levels: tuple[float, ...]  # of 255, per unit of each normalised colour
@@ -131,9 +131,10 @@ class Worthless:
         return (idf.sum_of(squares) / len(squares)).sqrt()[:, None]
 
     def settled(self, signs: Tensor, done: Tensor) -> Tensor:
-        last, first = signs.index_select(1, (done - 1).clamp(min=0).reshape(1)), signs[:, 1:2]
-        weight = torch.where(first < ALMOST_NOTHING, torch.full_like(first, COARSE), first)
-        return (last * weight).sqrt().mean() < self.enough
+        last, first = signs.index_select(1, (done - 1).reshape(1)), signs[:, 1:2]
+        second = signs.index_select(1, (done - 1).clamp(max=2).reshape(1))
+        coarse = (first < ALMOST_NOTHING) & ((second > GROWTH * first) | (done < 3))
+        return (coarse.logical_not() & ((last * first).sqrt() < self.enough)).all()
 
 
 @dataclass(frozen=True)

@@ -93,9 +93,9 @@ class Block(nn.Module):
         self.alpha = alpha
         self.feature_extractor = nn.Sequential(
             nn.Conv2d(colours, hidden, 3, padding=1, bias=False),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
             nn.Conv2d(hidden, hidden, 3, padding=1, bias=False),
-            nn.ReLU(),
+            nn.ReLU(inplace=True),
         )
         self.kernel_predictor = nn.Conv2d(hidden + TAPS, TAPS, 3, padding=1, bias=False)
         self.gca = GlobalStatistics(colours, hidden)
