@@ -40,7 +40,7 @@ $(BIN)/python:
 		|| { echo "$(PYTHON) is older than Python 3.11; name a newer one: make PYTHON=python3.12"; exit 1; }
 	$(PYTHON) -m venv $(VENV)
 
-$(VENV)/test-$(ENGINE): MORE := ,dev,export,fit,peers,web
+$(VENV)/test-$(ENGINE): MORE := ,dev,export,fit,peers,rooms,web
 
 # Both engines write the same folder, and removing one breaks the other: both go before one comes.
 $(VENV)/run-$(ENGINE) $(VENV)/test-$(ENGINE): pyproject.toml constraints.txt | $(BIN)/python

@@ -17,6 +17,7 @@ from denoise.restorer import Knob
 OFFICIAL_MEAN = (0.36187348, 0.4361255, 0.4335091)  # as the released weights know them: blue first
 OFFICIAL_STD = (0.19088039, 0.19967876, 0.21309015)
 ALMOST_NOTHING = 1.2  # of 255
+SOMETHING = 0.6  # of 255
 GROWTH = 1.8  # times more is found by the second, narrow step where the noise is coarse
 DONE = 2e-5  # mean squared error below which a picture counts as done (47 dB)
 
@@ -133,7 +134,8 @@ class Worthless:
     def settled(self, signs: Tensor, done: Tensor) -> Tensor:
         last, first = signs.index_select(1, (done - 1).reshape(1)), signs[:, 1:2]
         second = signs.index_select(1, (done - 1).clamp(max=2).reshape(1))
-        coarse = (first < ALMOST_NOTHING) & ((second > GROWTH * first) | (done < 3))
+        found = second > (GROWTH * first).clamp(min=SOMETHING)
+        coarse = (first < ALMOST_NOTHING) & (found | (done < 3))
         return (coarse.logical_not() & ((last * first).sqrt() < self.enough)).all()
 
 

@@ -1,7 +1,7 @@
 """How noisy is a sound, without its clean original: the level between and under what is heard, in dBFS.
 
-0 dBFS is a root mean square of 1. The noise is tracked through the whole sound, so a pause is welcome and not
-needed; what never pauses and never changes is taken for noise.
+0 dBFS is a root mean square of 1. Noise is what stays as it is and is no tone, together with the hum of the mains;
+a tone that lasts is content. Pauses are welcome and not needed.
 """
 
 from __future__ import annotations
@@ -11,53 +11,61 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.lib.stride_tricks import sliding_window_view
-from numpy.typing import NDArray
 
-from denoise.noise.tracking import TINY, Grid, tracked
-from denoise.signals import Audio
+from denoise.noise.sound_floor import WINDOWS, Bands, Block, Grid, Values, floor_of, mean_powers, powers, ticks_of
+from denoise.noise.sound_hum import MAINS_HZ, Lines
+from denoise.signals import Audio, regrouped
 
-Values = NDArray[np.float64]
-
-HOP_S = 0.012
-HOPS_PER_FRAME = 4
-PIECE_S = 20.0  # tracked at once
-UNDERESTIMATED = 1.2  # times higher than tracked is noise that is known, of all colours
+PIECE_S = 20.0  # in each of them the noise is taken to be stationary
 OCTAVES_HZ = (31.5, 63, 125, 250, 500, 1000, 2000, 4000, 8000, 16000)  # centres
 SILENT_DBFS = -120.0  # below, it is digital silence
 ACTIVE_DB = 30.0  # content this far below its loudest is still active
 LOUD = 0.95  # quantile of the frames' levels that counts as the loudest
-HEARD = 1.5  # times the noise is the power of a frame with content, at least
-
-MAINS_HZ = (50, 60)
-HARMONICS = 8
-LINE_WINDOW_S = 1.6
-LINE_NEAR_HZ = 1.25  # half width of a line with its window, and how far mains drift
-LINE_AROUND_HZ = 12.0  # half width of what it is compared with
-LINE_NEPERS = 2.0  # of power above that, at least, in the mean of very many windows
+HEARD = 2.0  # times the noise, in the mean of all bands, is a frame with content, at least
+NOTHING = 1e-17  # power per Hz: -120 dBFS or so in all
+FAINT = 1e-3  # of the noise: content as weak as that is none
+SELDOM = 0.01  # of the frames may be that loud by chance
 
 
 @dataclass(frozen=True)
 class SoundNoise:
     """What could be measured; None where there is nothing to measure."""
 
-    floor_dbfs: float | None  # all frequencies together
-    octaves_dbfs: dict[str, float] = field(default_factory=dict)  # of the noise, by centre in Hz
-    snr_db: float | None = None  # content, while it is heard, over the noise
-    hum_hz: tuple[int, ...] = ()  # mains lines
+    floor_dbfs: float | None  # without the hum, all frequencies from 10 Hz together
+    octaves_dbfs: dict[str, float] = field(default_factory=dict)  # of that, by centre in Hz
+    snr_db: float | None = None  # content, while it is heard, over floor and hum
+    heard: bool = False  # whether there is content
+    hum_hz: tuple[int, ...] = ()  # lines at multiples of a mains frequency
     hum_dbfs: float | None = None  # all of them together
+    hum_lines_dbfs: tuple[float, ...] = ()  # each of them
+
+    @property
+    def mains_hz(self) -> int | None:
+        """Which mains hums; None where all lines are even, which a motor at that pitch has as well."""
+        found = [mains for mains in MAINS_HZ if any(hz % mains == 0 and hz // mains % 2 for hz in self.hum_hz)]
+        return next((mains for mains in found if all(hz % mains == 0 for hz in self.hum_hz)), None)
 
     def describe(self) -> str:
-        if self.floor_dbfs is None:
+        if not self.heard and self.floor_dbfs is None and self.hum_dbfs is None:
             return "digital silence: nothing to measure"
-        parts = [f"floor {self.floor_dbfs:.0f} dBFS{self._mostly()}", self._snr()]
-        if self.hum_dbfs is not None:
-            lines = ", ".join(str(hz) for hz in self.hum_hz)
-            parts.append(f"mains hum of {self.hum_dbfs:.0f} dBFS at {lines} Hz")
-        return ", ".join(parts)
+        return ", ".join(part for part in (self._floor(), self._snr(), self._hum()) if part)
+
+    def _floor(self) -> str:
+        if self.floor_dbfs is None:
+            return f"floor below {SILENT_DBFS:.0f} dBFS"
+        return f"floor {self.floor_dbfs:.0f} dBFS{self._mostly()}"
+
+    def _hum(self) -> str:
+        if self.hum_dbfs is None:
+            return ""
+        lines = ", ".join(str(hz) for hz in self.hum_hz)
+        whose = f"{self.mains_hz} Hz mains hum" if self.mains_hz else "steady hum (mains or motor)"
+        return f"{whose} of {self.hum_dbfs:.0f} dBFS at {lines} Hz"
 
     def _snr(self) -> str:
-        return "nothing is heard above it" if self.snr_db is None else f"SNR {self.snr_db:.0f} dB"
+        if self.snr_db is not None:
+            return f"SNR {self.snr_db:.0f} dB"
+        return "" if self.heard else "nothing is heard above it"
 
     def _mostly(self) -> str:
         if not self.octaves_dbfs:
@@ -67,29 +75,28 @@ class SoundNoise:
 
 
 def describe_noise(audio: Audio) -> SoundNoise:
-    """One pass over the sound, in bounded memory."""
-    levels, lines = Levels(audio.rate), Lines(audio.rate)
+    """One pass over the sound; of each piece only band levels are kept."""
+    levels, lines = Levels(audio.rate, audio.seconds), Lines(audio.rate)
     for block in pieces(audio):
         levels.add(block)
         lines.add(block)
-    hum_hz, hum_power = lines.found()
-    floor = decibel(levels.floor)
-    if floor is None:
-        return SoundNoise(None)
-    return SoundNoise(floor, levels.octaves(), levels.snr_db(), hum_hz, decibel(hum_power))
+    hum = lines.found()
+    snr_db, heard = levels.content(hum)
+    return SoundNoise(
+        decibel(levels.floor),
+        levels.octaves(),
+        snr_db,
+        heard,
+        tuple(hum),
+        decibel(sum(hum.values())),
+        tuple(10 * math.log10(power) for power in hum.values()),
+    )
 
 
-def pieces(audio: Audio) -> Iterator[NDArray[np.float32]]:
-    """(C, n) of about the same length each, whatever the blocks of the file."""
+def pieces(audio: Audio) -> Iterator[Block]:
+    """(C, n) of the same length each, whatever the blocks of the file; the last one is shorter."""
     size = round(PIECE_S * audio.rate)
-    held: list[NDArray[np.float32]] = []
-    for block in audio.blocks(size):
-        held.append(block)
-        if sum(part.shape[1] for part in held) >= size:
-            yield np.concatenate(held, 1)
-            held = []
-    if held:
-        yield np.concatenate(held, 1)
+    return regrouped(audio.blocks(size), size)
 
 
 def decibel(power: float) -> float | None:
@@ -97,108 +104,76 @@ def decibel(power: float) -> float | None:
     return level if level > SILENT_DBFS else None
 
 
-def powers(block: NDArray[np.float32], size: int, hop: int) -> Grid:
-    """Power spectra (frames, bins), mean over the channels, whose sum over bins is the mean square."""
-    window = np.hanning(size + 1)[:-1].astype(np.float32)
-    if block.shape[1] < size:
-        block = np.pad(block, ((0, 0), (0, size - block.shape[1])))
-    total = np.zeros((1, 1), np.float32)
-    for channel in block:
-        frames = sliding_window_view(channel, size)[::hop]
-        total = total + np.abs(np.fft.rfft(frames * window)).astype(np.float32) ** 2
-    both_sides = np.full(total.shape[1], 2.0)
-    both_sides[[0, -1]] = 1.0
-    scale = both_sides / (size * np.sum(np.square(window)) * len(block))
-    return np.asarray(total * scale, np.float32)
-
-
 class Levels:
-    """The tracked noise and all that is heard, gathered piece by piece."""
+    """The floor of every piece, and the bands of every frame, gathered piece by piece."""
 
-    def __init__(self, rate: float) -> None:
+    def __init__(self, rate: float, seconds: float) -> None:
         self.rate = rate
-        self.hop = max(8, round(HOP_S * rate))
-        self.size = HOPS_PER_FRAME * self.hop
-        self.sum = np.zeros(self.size // 2 + 1)
-        self.heard: list[Values] = []  # power of every frame that is not digital silence
-        self.noise: list[Values] = []  # of which this is noise
+        self.bands = Bands(rate, min(seconds, PIECE_S))
+        self.size = WINDOWS[0] * ticks_of(rate)
+        self.floors: list[Values] = []  # power per Hz
+        self.seconds: list[float] = []
+        self.heard: list[Grid] = []  # (frames, bands): power of every frame that is not digital silence
 
-    def add(self, block: NDArray[np.float32]) -> None:
-        power = powers(block, self.size, self.hop)
-        power = power[power.sum(1) > 10 ** (SILENT_DBFS / 10)]
-        if not len(power):
+    def add(self, block: Block) -> None:
+        floor = floor_of(block, self.rate, self.bands)
+        if np.isnan(floor).all():
             return
-        noise = UNDERESTIMATED * tracked(power + np.float32(TINY), self.hop / self.rate)
-        self.sum += noise.sum(0)
-        self.heard.append(power.sum(1).astype(np.float64))
-        self.noise.append(noise.sum(1).astype(np.float64))
+        self.floors.append(np.nan_to_num(floor))
+        self.seconds.append(block.shape[1] / self.rate)
+        power = in_bands(mean_powers(block, self.size, self.size // 2), self.bands, self.rate / self.size)
+        self.heard.append(power[power.sum(1) > 10 ** (SILENT_DBFS / 10)].astype(np.float32))
 
     @property
-    def spectrum(self) -> Values:
-        return self.sum / max(1, sum(len(part) for part in self.noise))
+    def density(self) -> Values:
+        """Power per Hz in every band: the median over the pieces, each as heavy as it is long."""
+        if not self.floors:
+            return np.zeros(len(self.bands))
+        return weighted_median(np.stack(self.floors), np.array(self.seconds))
 
     @property
     def floor(self) -> float:
-        return float(self.spectrum.sum())
+        return float(np.sum(self.density * self.bands.widths_hz))
 
     def octaves(self) -> dict[str, float]:
-        hz = np.arange(len(self.sum)) * self.rate / self.size
-        edges = {centre: (centre / math.sqrt(2), centre * math.sqrt(2)) for centre in OCTAVES_HZ}
-        inside = {centre: (hz >= low) & (hz < high) for centre, (low, high) in edges.items() if high <= self.rate / 2}
-        levels = {f"{centre:g}": decibel(float(self.spectrum[bins].sum())) for centre, bins in inside.items()}
-        return {centre: level for centre, level in levels.items() if level is not None}
+        half = math.sqrt(2)
+        whole = [centre for centre in OCTAVES_HZ if centre * half <= self.rate / 2]
+        power = {hz: float(self.density @ self.bands.inside(hz / half, hz * half)) for hz in whole}
+        levels = {f"{hz:g}": decibel(value) for hz, value in power.items()}
+        return {hz: level for hz, level in levels.items() if level is not None}
 
-    def snr_db(self) -> float | None:
-        """Over the frames that are heard above the noise and not far below the loudest."""
-        heard, noise = np.concatenate(self.heard), np.concatenate(self.noise)
-        loud = np.quantile(heard, LOUD) * 10 ** (-ACTIVE_DB / 10)
-        active = (heard > loud) & (heard > noise * HEARD)
-        if not active.any():
-            return None
-        signal = float(np.mean(heard[active] - noise[active]))
-        return 10 * math.log10(signal / float(np.mean(noise)))
+    def content(self, hum: dict[int, float]) -> tuple[float | None, bool]:
+        """SNR over the frames that are heard above the noise and not far below the loudest, and whether any is."""
+        frames = np.concatenate([np.zeros((0, len(self.bands)), np.float32), *self.heard])
+        if not len(frames):
+            return None, False
+        noise = self.density * self.bands.widths_hz + self.hum_in_bands(hum)
+        level = frames.sum(1)
+        above = (frames / np.maximum(noise, NOTHING * self.bands.widths_hz)) @ self.bands.widths_hz
+        loud = np.quantile(level, LOUD) * 10 ** (-ACTIVE_DB / 10)
+        active = (level > loud) & (above > HEARD * self.bands.widths_hz.sum())
+        signal = float(np.mean(level[active])) - noise.sum() if active.mean() > SELDOM else 0.0
+        if signal <= FAINT * noise.sum():
+            return None, False
+        return 10 * math.log10(signal / noise.sum()) if decibel(noise.sum()) is not None else None, True
+
+    def hum_in_bands(self, hum: dict[int, float]) -> Values:
+        """As the short windows smear it."""
+        total = np.zeros(len(self.bands))
+        turns = 2 * np.pi * np.arange(self.size) / self.rate
+        for hz, power in hum.items():
+            spectrum = powers(np.sin(turns * hz, dtype=np.float32), self.size, self.size)
+            total += 2 * power * in_bands(spectrum, self.bands, self.rate / self.size)[0]
+        return total
 
 
-class Lines:
-    """Narrow lines of the mains, found in the mean of the logarithm, which voices and notes do not raise."""
+def in_bands(power: Grid, bands: Bands, hz_per_bin: float) -> Values:
+    return np.stack([power[:, bins].sum(1, dtype=np.float64) for bins in bands.slices(hz_per_bin)], 1)
 
-    def __init__(self, rate: float) -> None:
-        self.size = round(LINE_WINDOW_S * rate)
-        self.hz_per_bin = rate / self.size
-        self.bins = min(self.bin(MAINS_HZ[-1] * HARMONICS + 2 * LINE_AROUND_HZ), self.size // 2 + 1)
-        self.sum = np.zeros(self.bins)
-        self.windows = 0
 
-    def bin(self, hz: float) -> int:
-        return round(hz / self.hz_per_bin)
-
-    def add(self, block: NDArray[np.float32]) -> None:
-        if block.shape[1] < self.size:
-            return
-        power = powers(block, self.size, self.size // 2)[:, : self.bins].astype(np.float64)
-        self.sum += np.log(power + TINY).sum(0)
-        self.windows += len(power)
-
-    def found(self) -> tuple[tuple[int, ...], float]:
-        """The lines of the mains frequency that has more of them, and their power."""
-        candidates = [self.series(mains) for mains in MAINS_HZ]
-        best = max(candidates, key=lambda lines: sum(lines.values()))
-        return tuple(best), sum(best.values())
-
-    def series(self, mains: int) -> dict[int, float]:
-        """Power of each harmonic that stands out, if the first or second does."""
-        if not self.windows:
-            return {}
-        mean = self.sum / self.windows
-        lines = {hz: self.line(mean, hz) for hz in range(mains, mains * HARMONICS + 1, mains)}
-        clear = {hz: power for hz, power in lines.items() if power > 0}
-        return clear if clear.keys() & {mains, 2 * mains} else {}
-
-    def line(self, mean: Values, hz: int) -> float:
-        centre, near, around = (self.bin(value) for value in (hz, LINE_NEAR_HZ, LINE_AROUND_HZ))
-        if centre + around >= self.bins:
-            return 0.0
-        there = mean[centre - near : centre + near + 1]
-        beside = np.median(np.r_[mean[centre - around : centre - near], mean[centre + near + 1 : centre + around + 1]])
-        least = LINE_NEPERS + 3 * 1.3 / math.sqrt(self.windows)  # 1.3: how far one logarithm strays
-        return float(np.exp(there).sum()) if there.max() - beside > least else 0.0
+def weighted_median(rows: Values, weights: Values) -> Values:
+    """Of every column, where half of the weight lies below."""
+    order = np.argsort(rows, axis=0)
+    share = np.cumsum(weights[order], axis=0) / weights.sum()
+    first = np.argmax(share >= 0.5 - 1e-9, axis=0)
+    return np.asarray(np.take_along_axis(np.take_along_axis(rows, order, 0), first[None], 0)[0], np.float64)
