@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from denoise.errors import Cancelled, UserError
+from denoise.noise.commands import app as noise  # typer alone: what its commands need, they import themselves
 
 if TYPE_CHECKING:
     from denoise.batch.plan import Plan
@@ -60,6 +61,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+app.add_typer(noise, name="noise", cls=Faces)
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 ModelName = Annotated[str, typer.Option("--model", "-m", help="auto, a model's name, or its folder.")]

@@ -1,0 +1,167 @@
+"""Noise put into a file: a picture, a sound or a raw mosaic, by the name of a law."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from denoise.errors import UserError
+from denoise.media.atomic import atomic
+from denoise.media.find import NAMES, kind_of, known
+from denoise.noise.calibration import Calibration, places
+from denoise.noise.camera import Camera
+from denoise.noise.camera_file import CAMERA, read
+from denoise.noise.cameras import find
+from denoise.noise.darkframes import DarkFrames
+from denoise.noise.frames import Frame, found_in, read_frame
+from denoise.noise.laws import Entry, laws, made, value_of
+from denoise.signals import Kind
+
+MOSAICS = (".npy", ".tif", ".tiff")
+Tile = NDArray[np.float32]  # (2, 2)
+Answer = tuple[str, list[str]]  # the law in words, and what the format could not keep
+
+
+@dataclass(frozen=True)
+class Order:
+    """What is to be added to which file, as it was typed."""
+
+    entry: Entry
+    path: Path
+    out: Path
+    words: Mapping[str, str]
+    seed: int = 0
+    camera: str | None = None  # a calibration's file, or the name of a published camera
+    iso: int | None = None
+    snr_db: float | None = None  # over active speech
+    darks: Path | None = None
+
+
+def add(order: Order) -> Answer:
+    """Writes `out`."""
+    kind = refused(order)
+    return {"picture": to_picture, "audio": to_sound, "raw": to_mosaic}[kind](order)
+
+
+def refused(order: Order) -> Kind:
+    """A law for sounds does nothing to a picture."""
+    name, path, kind = order.entry.name, order.path, order.entry.kind
+    if order.camera is not None and (kind != "raw" or order.entry.only):
+        raise UserError(f"The law {name} knows nothing of cameras; leave out --camera, or take the law camera.")
+    if order.darks is not None and not order.entry.only:
+        raise UserError(f"The law {name} needs no dark frames; leave out --darks, or take the law dark-frames.")
+    if order.snr_db is not None and kind != "audio":
+        raise UserError(f"--snr is over active speech, and {name} is no law for sounds; leave it out.")
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such file; check the name.")
+    there = "raw" if kind == "raw" else kind_of(path)
+    if there is None:
+        raise UserError(f"{path}: neither a sound nor a picture by its name; known are {known()}.")
+    if there != kind:
+        fitting = ", ".join(one.name for one in laws().values() if one.kind == there)
+        raise UserError(f"{path} is a {NAMES[there]} and {name} no law for it; choose from: {fitting}.")
+    return kind
+
+
+def to_picture(order: Order) -> Answer:
+    from denoise.media.picture import open_picture, save
+
+    law = made(order.entry, order.words)
+    with open_picture(order.path) as source:
+
+        def pages() -> Iterator[NDArray[Any]]:
+            for index in range(source.pages):
+                picture = source.page(index).picture
+                yield picture.quantise(law.sample(picture.region(), order.seed + index))
+
+        return law.describe(), save(order.out, source, pages())
+
+
+def to_sound(order: Order) -> Answer:
+    from denoise.media.sound import open_sound, save
+    from denoise.noise.sound_active import AtSnr
+
+    source = open_sound(order.path)
+    rate = source.audio.rate
+    timed = {"rate": rate} if "rate" in order.entry.parameters else {}
+    law = made(order.entry, order.words, timed)
+    if order.snr_db is not None:
+        law = AtSnr(law, order.snr_db, rate)
+    clean = torch.from_numpy(np.concatenate(list(source.audio.blocks(rate)), 1))
+    noisy = law.sample(clean, order.seed).numpy()
+    return law.describe(), save(order.out, source, [noisy.astype(np.float32, copy=False)])
+
+
+def to_mosaic(order: Order) -> Answer:
+    if order.out.suffix.lower() not in MOSAICS:
+        raise UserError(f"{order.out}: a mosaic is written as .npy or .tif; choose one of these endings.")
+    frame = read_frame(order.path)
+    law, known_black = from_darks(order) if order.entry.only else from_words(order)
+    black = spread(known_black if frame.black_dn is None else tile(frame.black_dn, frame.cfa or "RGGB"), frame)
+    clean = torch.from_numpy(frame.photosites.astype(np.float32) - black)
+    put(order.out, in_type(law.sample(clean, order.seed).numpy() + black, frame.photosites.dtype))
+    return law.describe(), []
+
+
+def from_words(order: Order) -> tuple[Camera, Tile]:
+    """The camera's law, and its black level."""
+    setting = setting_of(order)
+    law = made(order.entry, order.words, {name: getattr(setting.camera, name) for name in CAMERA} if setting else {})
+    return law, tile(setting.black_dn if setting else (0.0,) * 4, law.cfa)
+
+
+def from_darks(order: Order) -> tuple[DarkFrames, Tile]:
+    if order.darks is None:
+        raise UserError("The law dark-frames samples dark frames of yours; give their folder, as in --darks darks/.")
+    words = {name: value_of(order.entry, name, text) for name, text in order.words.items()}
+    law = DarkFrames.fit([read_frame(path) for path in found_in(order.darks)], words.get("gain_dn_per_e"))
+    return law, law.black_dn
+
+
+def setting_of(order: Order) -> Calibration | None:
+    """From a file, or drawn by the seed from what others found of that camera, at the wanted gain."""
+    if order.camera is None:
+        return None
+    place = Path(order.camera)
+    if place.suffix or place.exists():
+        return read(place).at(order.iso)
+    gain = order.words.get("gain_dn_per_e")
+    wanted = None if gain is None else float(value_of(order.entry, "gain_dn_per_e", gain))
+    return Calibration(find(order.camera).drawn(order.seed, wanted), (0.0, 0.0, 0.0, 0.0))
+
+
+def tile(black_dn: Sequence[float], cfa: str) -> Tile:
+    """Of R, G1, G2 and B, as they lie in the colour filter's 2×2 tile."""
+    four = np.zeros(4, np.float32)
+    four[list(places(cfa))] = black_dn
+    return four.reshape(2, 2)
+
+
+def spread(black: Tile, frame: Frame) -> NDArray[np.float32]:
+    """(H, W)."""
+    height, width = frame.photosites.shape
+    return np.tile(black, (-(-height // 2), -(-width // 2)))[:height, :width]
+
+
+def in_type(values: NDArray[np.float32], kind: np.dtype[Any]) -> NDArray[Any]:
+    """Rounded and cut where the file holds whole numbers."""
+    if kind.kind not in "ui":
+        return values.astype(kind)
+    limits = np.iinfo(kind)
+    return np.clip(np.rint(values), limits.min, limits.max).astype(kind)
+
+
+def put(out: Path, mosaic: NDArray[Any]) -> None:
+    import tifffile
+
+    with atomic(out) as draft:
+        if out.suffix.lower() == ".npy":
+            np.save(draft, mosaic)
+        else:
+            tifffile.imwrite(draft, mosaic, photometric="minisblack")
