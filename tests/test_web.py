@@ -314,10 +314,13 @@ class Visit:
         return self.said(f"#{kind}-about")
 
     def said(self, selector: str) -> str:
-        self.wait(f"{selector} p")
+        self.wait(f"{selector} p:not([data-old])")
         return self.sheet.inner_text(selector)
 
     def clean(self, kind: str) -> str:
+        """What is said when it is done; what was said before does not count."""
+        said_before = self.sheet.locator(f"#{kind}-outcome p")
+        said_before.evaluate_all("old => old.forEach(line => line.dataset.old = '')")
         self.sheet.click(f"#{kind}-clean")
         return self.said(f"#{kind}-outcome")
 
