@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from denoise.above_band import lost_at_the_top
 from denoise.blend import Span, in_chunks, spans, stitch
 from denoise.errors import BadFile, UserError
 from denoise.resample import at_rate, resampled
@@ -135,10 +136,6 @@ def padded_to(noisy: Tensor, multiple: int, least: int) -> Tensor:
     if not any(after for _, after in extra):
         return noisy
     return F.pad(noisy, [side for pair in reversed(extra) for side in pair], mode="replicate")
-
-
-def change(noisy: Tensor, restored: Tensor, strength: float) -> Tensor:
-    return strength * (restored - noisy)
 
 
 def blended(noisy: Tensor, restored: Tensor, strength: float) -> Tensor:
@@ -268,16 +265,24 @@ def restore_sound(
 
 
 def through_another_rate(audio: Audio, careful: Careful, options: Options, tick: Tick) -> Iterator[NDArray[np.float32]]:
-    """Only what is taken away is resampled, so that all that the restorer cannot hear stays as it was."""
+    """Only what is taken away is resampled; what lies above the restorer's band fades as the top of that band does."""
     rate = careful.facts.rate or audio.rate
-    changes = (block.numpy() for block in pieces_of(at_rate(audio, rate), careful, options, tick, change))
+    heard = (block.numpy() for block in pieces_of(at_rate(audio, rate), careful, options, tick, told))
     window = Window(audio, round(careful.facts.piece * audio.rate / rate))
-    start = 0
-    for block in resampled(changes, rate, audio.rate):
+    channels, start = audio.channels, 0
+    for block in resampled(heard, rate, audio.rate):
         stop = min(start + block.shape[1], audio.length)  # rounded up twice, it may be a sample longer
         if stop > start:
-            yield window.read(start, stop).numpy() + block[:, : stop - start]
+            noisy = window.read(start, stop).numpy()
+            change, low, share = np.split(block[:, : stop - start], (channels, 2 * channels))
+            above = noisy - low if audio.rate > rate else np.zeros_like(noisy)
+            yield (noisy + change - share * above).astype(np.float32)
         start = stop
+
+
+def told(noisy: Tensor, restored: Tensor, strength: float) -> Tensor:
+    """What a higher rate needs to know: the change, what was heard, and the share that the top of the band lost."""
+    return torch.cat([strength * (restored - noisy), noisy, strength * lost_at_the_top(noisy, restored)])
 
 
 Mixing = Callable[[Tensor, Tensor, float], Tensor]

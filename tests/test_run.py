@@ -210,11 +210,32 @@ def test_at_another_rate_identity_still_gives_every_sample_back(length: int, rat
 def test_at_another_rate_only_what_the_restorer_hears_is_taken_away() -> None:
     at = np.arange(48_000) / 48_000
     low, high = ((0.3 * np.sin(2 * np.pi * hertz * at))[None].astype(np.float32) for hertz in (500, 15_000))
-    muted = Toy(lambda noisy, **_: 0 * noisy, facts("audio", rate=16_000, piece=7000))
+    muted = Toy(lambda noisy, **_: 0 * noisy, facts("audio", rate=16_000, piece=7000, context=400))
     left = heard(Audio.from_array(low + high, 48_000), muted)
     assert np.abs(left - high)[:, 1000:-1000].max() < 1e-3
     half = heard(Audio.from_array(low + high, 48_000), muted, Options(strength=0.5))
     assert np.abs(half - high - low / 2)[:, 1000:-1000].max() < 1e-3
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.5])
+def test_above_the_restorers_band_as_much_is_taken_away_as_at_its_top(strength: float) -> None:
+    noise = Audio.from_array(samples(96_000, 2), 48_000)
+    quarter = Toy(lambda noisy, **_: noisy / 4, facts("audio", rate=16_000, piece=9000, context=400))
+    left = heard(noise, quarter, Options(strength=strength))
+    expected = (1 - 0.75 * strength) * whole(noise)
+    # between the bands, where the resampling filter falls, a little more stays
+    assert np.abs(left - expected)[:, 1000:-1000].mean() < 0.02 * np.abs(whole(noise)).mean()
+
+
+def test_what_lies_above_follows_in_time() -> None:
+    noise = samples(96_000, 1)
+
+    def gated(noisy: Tensor, **_: float) -> Tensor:
+        return noisy * (torch.arange(noisy.shape[-1]) < 16_000)
+
+    left = heard(Audio.from_array(noise, 48_000), Toy(gated, facts("audio", rate=16_000, piece=40_000)))
+    assert np.abs(left - noise)[:, :46_000].max() < 1e-3
+    assert np.abs(left)[:, 50_000:-100].max() < 0.01
 
 
 def test_channels_go_together_or_one_by_one() -> None:
