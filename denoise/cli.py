@@ -118,6 +118,9 @@ def clean(
     device: DeviceName = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make results anew that are there already.")] = False,
     in_place: Annotated[bool, typer.Option("--in-place", help="Write over the inputs themselves.")] = False,
+    residual: Annotated[
+        bool, typer.Option("--residual", help="Also write what was taken away: NAME.residual.EXT beside the result.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Clean sounds and pictures, files or whole folders."""
@@ -125,7 +128,7 @@ def clean(
     from denoise.batch.recipe import Recipe, knobs_of
 
     recipe = Recipe(model, engine, device, strength, seed, knobs_of(settings or ()))
-    report = cleaned(plan(paths, out, in_place, recipe.only), recipe, overwrite)
+    report = cleaned(plan(paths, out, in_place, recipe.only, residual), recipe, overwrite)
     if as_json:
         show(report.as_data(), as_json, ())
     if report.tells_more:

@@ -40,6 +40,7 @@ class Outcome:
     work: Work | None = None
     seconds: float = 0.0
     notes: tuple[str, ...] = ()
+    effect: Mapping[str, float | None] = field(default_factory=dict)  # what the cleaning did, in numbers
     error: str | None = None
 
     def as_data(self) -> dict[str, Any]:

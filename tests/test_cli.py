@@ -83,13 +83,17 @@ def test_version() -> None:
 def test_clean_speaks_on_stderr_only(tmp_path: Path) -> None:
     result = denoise("clean", photo(tmp_path / "a.png"))
     assert result.stdout == ""
-    assert re.fullmatch(r"\S+/a\.png -> \S+/a\.clean\.png \(toy-picture, \d\.\d s\)\n", result.stderr)
+    done, effect = result.stderr.splitlines()
+    assert re.fullmatch(r"\S+/a\.png -> \S+/a\.clean\.png \(toy-picture, \d\.\d s\)", done)
+    assert effect.startswith("  Took away 92.4 of 255 (RMS)")
 
 
 def test_the_report_says_with_what_each_file_was_cleaned(tmp_path: Path) -> None:
     sound = tone(tmp_path / "a b.wav")
     line = ["clean", sound, "--json", "--strength", 0.5, "--seed", 7, "--set", "dim=0.25", "--device", "cpu"]
     (file,) = json.loads(denoise(*line).stdout)["files"]
+    assert file.pop("effect")["level_db"] == pytest.approx(-4.1, abs=0.1)
+    assert file.pop("notes")[0] == "Took away 4.1 dB everywhere."
     assert file | {"seconds": 0} == {
         "input": str(sound),
         "output": str(tmp_path / "a b.clean.wav"),
@@ -104,7 +108,6 @@ def test_the_report_says_with_what_each_file_was_cleaned(tmp_path: Path) -> None
         "strength": 0.5,
         "knobs": {"dim": 0.25, "floor": 0.0},
         "seconds": 0,
-        "notes": [],
         "error": None,
     }
     assert file["seconds"] > 0

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
-from numpy.typing import NDArray
-
 from denoise.batch.plan import Job
 from denoise.batch.recipe import Ready
+from denoise.batch.residual import write_residual
 from denoise.errors import UserError
-from denoise.signals import Audio, Kind, Samples
+from denoise.signals import Kind, Samples
 
 if TYPE_CHECKING:
+    from denoise.measure.effect import Effect, Onlooker, PictureEffect, SoundEffect
     from denoise.media.picture import PictureFile
 
 Tick = Callable[[float], None]
@@ -32,58 +31,66 @@ CANNOT_READ = {
 }
 
 
-def clean_file(job: Job, ready: Ready, tick: Tick, say: Say) -> list[str]:
+@dataclass(frozen=True)
+class Done:
+    """What is to be known about a file that was cleaned."""
+
+    notes: tuple[str, ...]  # for people
+    effect: Effect  # what the cleaning did, in numbers
+
+
+def clean_file(job: Job, ready: Ready, tick: Tick, say: Say) -> Done:
     """Writes the result and gives back what is to be known about it."""
     with no_empty_folders(job.target.parent):
-        return CLEANERS[job.kind](job, ready, tick, say)
+        done = CLEANERS[job.kind](job, ready, tick, say)
+    if not job.residual:
+        return done
+    return replace(done, notes=(*done.notes, f"What was taken away: {write_residual(job)}"))
 
 
-def clean_picture(job: Job, ready: Ready, tick: Tick, say: Say) -> list[str]:
+def clean_picture(job: Job, ready: Ready, tick: Tick, say: Say) -> Done:
+    from denoise.measure.effect import Onlooker
     from denoise.media import picture
 
+    seen = Onlooker()
     with picture.open_picture(job.source) as source:
-        notes = picture.save(job.target, source, restored_pages(source, ready, tick, say))
-    return [*source.notes, *notes]
+        notes = picture.save(job.target, source, restored_pages(source, ready, tick, say, seen))
+    return done(source.notes, notes, seen.effect)
 
 
-def restored_pages(source: PictureFile, ready: Ready, tick: Tick, say: Say) -> Iterator[Samples]:
+def done(before: Iterable[str], after: Iterable[str], effect: SoundEffect | PictureEffect) -> Done:
+    notes = dict.fromkeys([*before, *after, *effect.lines()])  # each once
+    return Done(tuple(notes), effect.as_data())
+
+
+def restored_pages(source: PictureFile, ready: Ready, tick: Tick, say: Say, seen: Onlooker) -> Iterator[Samples]:
     from denoise.run import restore_picture
 
     for number in range(source.pages):
         page = source.page(number).picture
         part = share(tick, number, source.pages)
-        yield restore_picture(page, ready.restorer, ready.options, part, say)
+        restored = restore_picture(page, ready.restorer, ready.options, part, say)
+        seen.add(page, restored)
+        yield restored
 
 
 def share(tick: Tick, number: int, of: int) -> Tick:
     return lambda done: tick((number + done) / of)
 
 
-def clean_sound(job: Job, ready: Ready, tick: Tick, say: Say) -> list[str]:
+def clean_sound(job: Job, ready: Ready, tick: Tick, say: Say) -> Done:
+    from denoise.measure.effect import Listener
     from denoise.media import sound
     from denoise.run import restore_sound
 
     source = sound.open_sound(job.source)
-    audio, heard = listened(source.audio)
-    notes = sound.save(job.target, source, restore_sound(audio, ready.restorer, ready.options, tick, say))
-    silence = [] if heard() else [SILENT]
-    return list(dict.fromkeys([*source.notes, *notes, *silence]))
+    heard = Listener(source.audio)
+    restored = restore_sound(heard.audio, ready.restorer, ready.options, tick, say)
+    notes = sound.save(job.target, source, heard.written(restored))
+    return done(source.notes, [*notes, *([SILENT] if heard.silent else [])], heard.effect)
 
 
-def listened(audio: Audio) -> tuple[Audio, Callable[[], bool]]:
-    """The same sound, and whether anything but silence was read of it."""
-    heard = False
-
-    def blocks(frames: int) -> Iterator[NDArray[np.float32]]:
-        nonlocal heard
-        for block in audio.blocks(frames):
-            heard = heard or bool(block.any())
-            yield block
-
-    return replace(audio, blocks=blocks), lambda: heard
-
-
-CLEANERS: dict[Kind, Callable[[Job, Ready, Tick, Say], list[str]]] = {
+CLEANERS: dict[Kind, Callable[[Job, Ready, Tick, Say], Done]] = {
     "picture": clean_picture,
     "audio": clean_sound,
 }

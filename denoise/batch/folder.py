@@ -12,7 +12,7 @@ from denoise.batch.journal import Journal, Standing
 from denoise.batch.plan import Job, Plan
 from denoise.batch.recipe import Ready, Recipe, ready
 from denoise.errors import Cancelled
-from denoise.report import Outcome, Status
+from denoise.report import Outcome
 
 OUTDATED = "The result there was made from another input or with other settings; --overwrite makes it anew."
 
@@ -76,20 +76,16 @@ def attempt(job: Job, ready: Ready, watch: Watch) -> Outcome:
 
     begun = time.perf_counter()
     try:
-        notes = clean_file(job, ready, watch.tick, say)
+        done = clean_file(job, ready, watch.tick, say)
     except Cancelled:
         raise
     except Exception as trouble:  # whatever a decoder does with a damaged file, the others still come
-        return outcome_of(job, ready, "failed", begun, said, error=sentence(trouble))
-    return outcome_of(job, ready, "cleaned", begun, [*said, *notes])
-
-
-def outcome_of(
-    job: Job, ready: Ready, status: Status, begun: float, notes: list[str], error: str | None = None
-) -> Outcome:
+        seconds = time.perf_counter() - begun
+        why = sentence(trouble)
+        return Outcome(job.source, "failed", None, job.kind, ready.work, seconds, tuple(said), error=why)
     seconds = time.perf_counter() - begun
-    target = job.target if status == "cleaned" else None
-    return Outcome(job.source, status, target, job.kind, ready.work, seconds, tuple(notes), error)
+    notes = (*said, *done.notes)
+    return Outcome(job.source, "cleaned", job.target, job.kind, ready.work, seconds, notes, done.effect)
 
 
 def recorded(journal: Journal, job: Job, signature: str, outcome: Outcome) -> Outcome:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
@@ -13,6 +13,7 @@ from denoise.media.find import NAMES, files_below, kind_of, known, result_name, 
 from denoise.signals import Kind
 
 MARK = ".clean"  # of results that lie beside their input: voice.clean.wav
+TAKEN = ".residual"  # of what was taken away, beside the result: voice.clean.residual.wav
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,11 @@ class Job:
     target: Path
     kind: Kind
     root: Path | None = None  # the folder that the results of this run go to; None: results lie beside inputs
+    residual: bool = False  # whether what was taken away is written too
+
+    @property
+    def targets(self) -> tuple[Path, ...]:
+        return (self.target, residual_of(self.target)) if self.residual else (self.target,)
 
 
 @dataclass(frozen=True)
@@ -50,15 +56,23 @@ class Plan:
     left_alone: int
 
 
-def plan(paths: Sequence[Path], out: str | None = None, in_place: bool = False, only: Kind | None = None) -> Plan:
+def plan(
+    paths: Sequence[Path],
+    out: str | None = None,
+    in_place: bool = False,
+    only: Kind | None = None,
+    residual: bool = False,
+) -> Plan:
     """The jobs for these files and folders. `only`: the kind that the chosen model is for."""
     if out is not None and in_place:
         raise UserError("--in-place writes over the inputs and -o writes elsewhere; choose one of the two.")
+    if residual and in_place:
+        raise UserError("--residual needs the noisy file, and --in-place writes over it; choose one of the two.")
     if out is not None:
         refuse_nesting(paths, Path(out))
     founds = [found_in(path, only) for path in paths]
     place = placing(paths, out, in_place)
-    jobs = [job for found in founds for job in jobs_of(found, place)]
+    jobs = [replace(job, residual=residual) for found in founds for job in jobs_of(found, place)]
     real = real_paths()
     jobs, results = without_results(unique(jobs, real))
     refuse_collisions(jobs, in_place, real)
@@ -143,6 +157,10 @@ def beside(source: Path) -> Path:
     return source.with_name(result_name(source, MARK))
 
 
+def residual_of(target: Path) -> Path:
+    return target.with_name(f"{target.stem}{TAKEN}{target.suffix}")
+
+
 def is_one_file(paths: Sequence[Path], out: str) -> bool:
     """Whether OUT names the result itself and not a folder for it."""
     target = Path(out)
@@ -197,7 +215,8 @@ def unique(jobs: Sequence[Job], real: Real) -> list[Job]:
 
 def without_results(jobs: Sequence[Job]) -> tuple[list[Job], int]:
     """Leaves out what an earlier run laid beside an input of this one, and counts it."""
-    results = {os.path.abspath(beside(job.source)) for job in jobs}
+    cleaned = [beside(job.source) for job in jobs]
+    results = {os.path.abspath(result) for target in cleaned for result in (target, residual_of(target))}
     kept = [job for job in jobs if os.path.abspath(job.source) not in results]
     return kept, len(jobs) - len(kept)
 
@@ -205,22 +224,18 @@ def without_results(jobs: Sequence[Job]) -> tuple[list[Job], int]:
 def refuse_collisions(jobs: Sequence[Job], in_place: bool, real: Real) -> None:
     sources = {real(job.source): job.source for job in jobs}
     taken: dict[str, Path] = {}
-    for job in jobs:
-        target = os.path.abspath(job.target)
+    for job, target in [(each, target) for each in jobs for target in each.targets]:
         if not in_place:
-            refuse_overwriting(job, sources.get(real(job.target)))
-        if target in taken:
-            raise UserError(
-                f"{taken[target]} and {job.source} would both become {job.target}; clean them into two folders."
-            )
-        taken[target] = job.source
+            refuse_overwriting(job.source, target, sources.get(real(target)))
+        place = os.path.abspath(target)
+        if place in taken:
+            raise UserError(f"{taken[place]} and {job.source} would both become {target}; clean them into two folders.")
+        taken[place] = job.source
 
 
-def refuse_overwriting(job: Job, source: Path | None) -> None:
-    if source is None and not (job.target.exists() and job.target.samefile(job.source)):
+def refuse_overwriting(input: Path, target: Path, source: Path | None) -> None:
+    if source is None and not (target.exists() and target.samefile(input)):
         return
-    if source in (None, job.source):
-        raise UserError(
-            f"{job.source} would be both input and output; give another -o, or --in-place to write over it."
-        )
-    raise UserError(f"{job.target} would be written and is itself an input; give another -o.")
+    if source in (None, input):
+        raise UserError(f"{input} would be both input and output; give another -o, or --in-place to write over it.")
+    raise UserError(f"{target} would be written and is itself an input; give another -o.")

@@ -74,8 +74,8 @@ class Order:
         restoring = ready(self.recipe, [self.kind])[self.kind]
         with folder_on(self.shelf) as folder:
             target = folder / beside(self.source).name
-            notes = clean_file(Job(self.source, target, self.kind), restoring, tick, said.append)
-        return Filled(self.source, target, restoring.work, time.perf_counter() - begun, (*said, *notes))
+            done = clean_file(Job(self.source, target, self.kind), restoring, tick, said.append)
+        return Filled(self.source, target, restoring.work, time.perf_counter() - begun, (*said, *done.notes))
 
 
 @dataclass(frozen=True)
