@@ -15,7 +15,7 @@ import typer
 from typer.core import TyperGroup
 
 from denoise.errors import Cancelled, UserError
-from denoise.noise.commands import app as noise  # typer alone: what its commands need, they import themselves
+from denoise.noise_cli import app as noise  # typer alone: what its commands need, they import themselves
 
 if TYPE_CHECKING:
     from denoise.batch.plan import Plan
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from denoise.report import Report
 
 EXTRAS = {"gradio": "web", "pesq": "scores", "speechmos": "scores", "onnx": "export", "onnxscript": "export"}
-EXTRAS |= {"onnxruntime": "cpu", "matplotlib": "fit", "skimage": "peers", "bm3d": "peers"}
+EXTRAS |= {"onnxruntime": "cpu", "matplotlib": "fit", "skimage": "peers", "bm3d": "peers", "pyroomacoustics": "rooms"}
 
 
 class Faces(TyperGroup):

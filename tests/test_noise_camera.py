@@ -19,7 +19,7 @@ from scipy import stats
 from denoise import seeds
 from denoise.errors import UserError
 from denoise.noise import camera_kernels as kernels
-from denoise.noise import cameras
+from denoise.noise import cameras, lanes
 from denoise.noise.camera import (
     TILES,
     Camera,
@@ -90,7 +90,7 @@ def looks_like(values: np.ndarray, law: Any) -> bool:
 @settings(max_examples=20)
 def test_words_are_those_of_seeds(name: int, row: int, left: int, seed: int) -> None:
     bits = np.zeros(16, np.uint32)
-    kernels.draw(kernels.stream(seed, name), row, left, 16, bits)
+    lanes.draw(lanes.stream(seed, name), row, left, 16, bits)
     counters = (torch.arange(left, left + 16) << 32) + row
     assert bits.tolist() == seeds.words(seed, name, counters).tolist()
 
@@ -170,6 +170,7 @@ def packed_formed(camera: Camera, counts: Any, read: Any, row: Any, fraction: An
 
 
 CASES = {
+    "case0_p_ori0_clip0": "poisson gauss",
     "case2_pg_ori0_clip0": "poisson tukey",
     "case3_prq_ori1_clip0": "poisson gauss row steps",
     "case4_pgrqd_ori0_clip0": "poisson tukey row steps bias",
@@ -260,13 +261,15 @@ def test_moments_are_those_that_are_stated(camera: Camera, level: float) -> None
     assert has_moments(values, 0, stated) if stated else not values.any()
 
 
+CODES = {"p": "", "pg": "tukey", "pgrq": "tukey row steps", "pgrqd": "tukey row steps bias", "pn": "gauss"}
+CODES |= {"g_only": "dark tukey", "r_only": "dark row", "q_only": "dark steps"}
+
+
 @pytest.mark.parametrize("setting", ["A7S2_800", "A7S2_3200"])
-@pytest.mark.parametrize(
-    ("code", "parts"), {"p": "", "pg": "tukey", "pgrqd": "tukey row steps bias", "pn": "gauss"}.items()
-)
-def test_moments_are_those_of_the_published_code(setting: str, code: str, parts: str) -> None:
-    known = oracle("noise_stats")
-    camera, levels = setting_of(known, setting, parts), known["clean_levels_norm"]
+@pytest.mark.parametrize("code", CODES)
+def test_moments_are_those_of_the_published_code(setting: str, code: str) -> None:
+    known, parts = oracle("noise_stats"), CODES[code].split()
+    camera, levels = setting_of(known, setting, parts), known["clean_levels_norm"] * ("dark" not in parts)
     ratio, white = float(known[f"{setting}_param_ratio"]), camera.white_dn
     for plane, level in enumerate(levels):
         values = noise(camera, float(level) * white / ratio, plane)
@@ -284,16 +287,18 @@ def row_error(camera: Camera) -> float:
     return camera.row_dn**2 * math.sqrt(2 / SIDE)
 
 
-def setting_of(known: dict[str, Any], setting: str, parts: str) -> Camera:
+def setting_of(known: dict[str, Any], setting: str, parts: list[str]) -> Camera:
     p = {name: float(known[f"{setting}_param_{name}"]) for name in ("K", "sigTL", "sigR", "sigGs", "bias", "lam")}
     camera = replace(SILENT, gain_dn_per_e=p["K"])
     if "tukey" in parts:
         camera = replace(camera, read_dn=p["sigTL"], read_lambda=p["lam"])
     if "gauss" in parts:
         camera = replace(camera, read_dn=p["sigGs"])
-    if "steps" in parts:
-        camera = replace(camera, step_dn=1.0, row_dn=p["sigR"], bias_dn=(p["bias"],) * 4)
-    return camera
+    if "row" in parts:
+        camera = replace(camera, row_dn=p["sigR"])
+    if "bias" in parts:
+        camera = replace(camera, bias_dn=(p["bias"],) * 4)
+    return replace(camera, step_dn=1.0) if "steps" in parts else camera
 
 
 # Distributions
@@ -353,6 +358,13 @@ def test_rows_covary_as_in_led() -> None:
     planes = pack(replace(SILENT, row_dn=2.0).sample(flat(0, 2 * rows, 4), 9), "RGGB").mean(-1).numpy()
     errors = 4 * 4.0 * math.sqrt(2 / rows + 2 / (300 * 64))
     assert np.abs(np.cov(planes) - wanted).max() < errors
+    later = np.cov(planes[:, :-1], planes[:, 1:])[:4, 4:]
+    assert np.abs(later - oracle("noise_stats")["LED_row_sigma2_rowmean_lag1_cov"]).max() < errors, "rows are apart"
+
+
+def test_columns_have_nothing_in_common() -> None:
+    noisy = noise(A7S2, 20.0).T - noise(A7S2, 20.0).mean(1)
+    assert noisy.mean(1).var() == pytest.approx(noisy.var() / SIDE, abs=4 * noisy.var() / SIDE * math.sqrt(2 / SIDE))
 
 
 @pytest.mark.parametrize("cfa", TILES)
@@ -414,6 +426,17 @@ def test_tiles_do_not_change_a_bit(camera: Camera, top: int, left: int, height: 
     assert torch.equal(
         camera.sample(part, 8, top, left), camera.sample(clean, 8)[top : top + height, left : left + width]
     )
+
+
+@all_cameras
+@pytest.mark.parametrize("order", ["RGGB", "RGBG"])
+@pytest.mark.parametrize("cfa", TILES)
+def test_packed_planes_have_the_noise_of_their_mosaic(camera: Camera, order: str, cfa: str) -> None:
+    camera, mosaic = replace(camera, cfa=cfa, pattern_dn=torch.rand(44, 800)), gradient(38, 790)
+    whole = pack(camera.sample(mosaic, 8, 4, 6), order, cfa)
+    for threads in (1, 3):
+        planes = camera.sample_packed(pack(mosaic, order, cfa), order, 8, 4, 6, threads)
+        assert torch.equal(planes, whole)
 
 
 @all_cameras
@@ -559,6 +582,10 @@ def test_no_such_camera(wrong: dict[str, Any], said: str) -> None:
 def test_no_such_mosaic() -> None:
     with pytest.raises(UserError, match="unpack its planes first"):
         A7S2.sample(torch.zeros(4, 8, 8), 1)
+    with pytest.raises(UserError, match=r"planes are \(4, H, W\)"):
+        A7S2.sample_packed(torch.zeros(8, 8), "RGGB", 1)
+    with pytest.raises(UserError, match="take even places"):
+        A7S2.sample_packed(torch.zeros(4, 8, 8), "RGGB", 1, top=3)
     with pytest.raises(UserError, match="odd side"):
         pack(torch.zeros(5, 4), "RGGB")
     with pytest.raises(UserError, match="no order of planes 'GRBG'"):

@@ -19,11 +19,13 @@ from PIL import Image
 from shelf import denoise, photo, tone
 
 from denoise import seeds
+from denoise.batch.noisy import put
 from denoise.errors import UserError
+from denoise.media.frames import read_folder, read_frame
 from denoise.noise import camera_file, laws
 from denoise.noise.calibration import Calibration, Darkness, Grain
 from denoise.noise.camera import Camera
-from denoise.noise.frames import read_folder, read_frame
+from denoise.noise.learned import LearnedCamera, opened
 
 BLACK, SIDE = 512, 256
 GAIN, READ, LAMBDA, ROW = 2.0, 3.0, -0.1, 0.8
@@ -143,6 +145,124 @@ def test_flats_without_a_partner_are_named(frames: Path, tmp_path: Path) -> None
     result = denoise("noise", "fit", frames / "darks", flats, "-o", tmp_path / "c.toml", "--white", 16383)
     assert result.exit_code == 0
     assert "left out: lonely.npy" in result.stderr
+
+
+def test_a_fixed_pattern_is_written_beside_and_used(tmp_path: Path) -> None:
+    pattern = 3 * seeds.normal_like(torch.zeros(SIDE, SIDE), 99).numpy()
+    for index in range(6):
+        camera = Camera(GAIN, READ, LAMBDA, ROW, step_dn=0)
+        dark = camera.sample(torch.zeros(SIDE, SIDE), 50 + index).numpy() + BLACK + pattern
+        saved(tmp_path / "darks" / f"{index}.npy", dark.round().astype(np.uint16))
+    out = tmp_path / "c.toml"
+    result = denoise("noise", "fit", tmp_path / "darks", "-o", out, "--gain", GAIN, "--black", BLACK, "--white", 16383)
+    assert f"Fixed pattern: {tmp_path / 'c-pattern.npy'}" in result.stderr
+    assert "DN are the same in every frame (map: c-pattern.npy)" in result.stdout
+    camera = camera_file.read(out).at().camera
+    assert camera.read_dn == pytest.approx(READ, rel=0.1)
+    assert camera.pattern_dn is not None
+    error = camera.pattern_dn.numpy() - pattern
+    left = camera.read_std_dn**2 / 6
+    assert error.var() == pytest.approx(9 * left / (9 + left), rel=0.1), "no estimate is nearer than Wiener's"
+
+    clean = saved(tmp_path / "a.npy", np.full((SIDE, SIDE), BLACK + 0.0, np.float32))
+    line = ("noise", "add", "camera", clean, "-o", tmp_path / "b.npy", "--camera", out, "--set", "read_dn=0")
+    assert "fixed pattern" in denoise(*line).stderr
+    assert np.corrcoef(np.load(tmp_path / "b.npy").ravel(), pattern.ravel())[0, 1] > 0.6
+    np.save(tmp_path / "c-pattern.npy", np.zeros(3))
+    assert "H × W numbers" in refused(*line[1:], "--overwrite")
+    (tmp_path / "c-pattern.npy").unlink()
+    assert "put it beside the camera's file" in refused(*line[1:], "--overwrite")
+    assert denoise("noise", "show", out).exit_code == 0
+
+
+# learned
+
+
+def test_noise_is_learned_into_a_folder_and_told(tmp_path: Path) -> None:
+    shot(tmp_path / "darks" / "iso800", (0, 0))
+    shot(tmp_path / "darks" / "iso1600", (0, 0), first=40)
+    out = tmp_path / "learned"
+    line = ("noise", "fit", tmp_path / "darks", "--learned", "--minutes", 0.01, "--seed", 3, "-o", out)
+    result = denoise(*line)
+    assert result.exit_code == 0, result.stderr
+    assert "read noise as the PNNP proxy learned it from 8 dark frames" in result.stdout
+    assert result.stderr.endswith(f"Written: {out}\n")
+    assert [level.iso for level in opened(out).levels] == [800, 1600]
+    told = json.loads(denoise("noise", "show", out, "--json").stdout)
+    assert (told["network"], told["frames"], len(told["levels"])) == ("pnnp", 8, 2)
+    assert "there already" in refused(*line[1:])
+
+    clean = saved(tmp_path / "a.npy", np.full((SIDE, SIDE), BLACK + 400.0, np.float32))
+    line = ("noise", "add", "learned", clean, "-o", tmp_path / "b.npy", "--darks", out, "--iso", 1600)
+    assert "needs gain_dn_per_e" in refused(*line[1:])
+    result = denoise(*line, "--set", "gain_dn_per_e=2")
+    assert "2 DN per electron, read noise as the PNNP proxy learned it" in result.stderr
+    noise = np.load(tmp_path / "b.npy") - (BLACK + 400)
+    law = LearnedCamera(2.0, opened(out).at(1600))
+    assert noise.var() == pytest.approx(float(law.variance(torch.tensor([400.0]))[0]), rel=0.05)
+    assert abs(noise.mean()) < 4 * noise.std() / SIDE + 0.2
+    part = law.sample(torch.full((30, 40), 400.0), 0, (10, 20))
+    assert torch.equal(part, law.sample(torch.full((SIDE, SIDE), 400.0), 0)[10:40, 20:60]), "a tile is a part"
+    assert "ISO 100 lies outside" in refused(*line[1:-1], 100, "--set", "gain_dn_per_e=2", "--overwrite")
+    assert "no curve to draw" in refused("show", out, "-o", tmp_path / "plot.png")
+
+
+def test_trouble_with_learning_is_one_sentence(frames: Path, tmp_path: Path) -> None:
+    darks, out = frames / "darks", ("-o", tmp_path / "learned")
+    assert "choose pnnp or lrd" in refused("fit", darks, *out, "--learned", "--network", "gan")
+    assert "more than 0" in refused("fit", darks, *out, "--learned", "--minutes", 0)
+    assert "give no FLATS" in refused("fit", darks, frames / "flats", *out, "--learned")
+    assert "give no FLATS" in refused("fit", darks, *out, "--learned", "--gain", 2)
+    assert "add --learned" in refused("fit", darks, *out, "--minutes", 2)
+    assert "without an ending" in refused("fit", darks, "-o", tmp_path / "a.toml", "--learned")
+    lone = saved(tmp_path / "lone" / "a.npy", mosaic(0, 1)).parent
+    assert "at least 2" in refused("fit", lone, *out, "--learned")
+    (tmp_path / "empty").mkdir()
+    assert "not a folder of learned noise" in refused("show", tmp_path / "empty")
+    for name in ("one", "two"):
+        shot(tmp_path / "some" / name, (0,))
+    assert "leave out --iso 800" in refused("fit", tmp_path / "some", *out, "--learned", "--iso", 800)
+    assert "name the folder after it" in refused("fit", tmp_path / "some", *out, "--learned")
+    assert not (tmp_path / "learned").exists()
+
+
+# inspect
+
+
+def scene() -> torch.Tensor:
+    """Flat patches from dark to bright, in colours."""
+    level = torch.linspace(5, 900, 64).reshape(8, 8)[seeds.uniform(1, torch.arange(8)).argsort()]
+    light = level.repeat_interleave(64, 0).repeat_interleave(64, 1)
+    light[0::2, 0::2] *= 0.5
+    light[1::2, 1::2] *= 0.7
+    return light
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.tif"])
+def test_a_mosaic_is_inspected_blindly(tmp_path: Path, name: str) -> None:
+    noisy = (Camera(GAIN, READ, step_dn=0).sample(scene(), 4) + BLACK).round().clamp(0, 16383)
+    path = tmp_path / name
+    put(path, noisy.numpy().astype(np.uint16))
+    found = json.loads(denoise("inspect", path, "--json").stdout)
+    assert found["kind"] == "raw"
+    assert found["level"]["gain_dn_per_e"]["value"] == pytest.approx(GAIN, rel=0.05)
+    assert found["level"]["confidence"] > 0.5
+    text = denoise("inspect", path).stdout
+    assert "raw mosaic, 512×512" in text
+    assert "DN per electron" in text
+    assert "confidence" in text
+
+
+def test_a_grey_picture_is_no_mosaic(tmp_path: Path) -> None:
+    smooth = torch.linspace(0, 40_000, 512).repeat(512, 1) + 300 * seeds.normal_like(torch.zeros(512, 512), 1)
+    put(tmp_path / "grey.tif", smooth.clamp(0, 65535).numpy().astype(np.uint16))
+    assert json.loads(denoise("inspect", tmp_path / "grey.tif", "--json").stdout)["kind"] == "picture"
+
+
+def test_inspect_points_to_show_for_a_calibration(fitted: Path) -> None:
+    result = denoise("inspect", fitted)
+    assert result.exit_code == 2
+    assert f"`denoise noise show {fitted}`" in result.stderr
 
 
 # The file
@@ -319,6 +439,10 @@ def test_a_camera_s_own_file_tells_everything(tmp_path: Path) -> None:
     assert (frame.cfa, frame.black_dn, frame.white_dn) == ("GRBG", (BLACK,) * 4, 16383)
     assert (frame.iso, frame.camera) == (800, "Toy 1")
     assert (frame.photosites == mosaic(0, 1)).all()
+    text = denoise("inspect", tmp_path / "a.dng").stdout
+    assert "raw mosaic, 256×256" in text
+    assert "GRBG, ISO 800, Toy 1" in text
+    assert "noise unknown" in text, "a dark frame alone tells no gain"
     (tmp_path / "b.dng").write_bytes(b"II*\0nonsense")
     with pytest.raises(UserError, match="damaged"):
         read_frame(tmp_path / "b.dng")

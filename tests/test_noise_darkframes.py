@@ -18,7 +18,7 @@ from scipy import stats
 from denoise.errors import UserError
 from denoise.noise.camera import Camera, pack
 from denoise.noise.darkframes import DarkFrames
-from denoise.noise.frames import Frame
+from denoise.noise.frame import Frame
 
 HEIGHT, WIDTH = 96, 130
 BLACK = (512.0, 512.0, 514.0, 510.0)

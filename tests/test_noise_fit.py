@@ -32,7 +32,7 @@ from denoise.noise.calibration import (
     step_of,
     tukey_plot,
 )
-from denoise.noise.camera import TILES, tukey_quantile
+from denoise.noise.camera import TILES, Camera, tukey_quantile
 from denoise.noise.photon_transfer import paired, saturated, transfer
 from denoise.noise.picture_laws import Poisson
 
@@ -295,6 +295,8 @@ def test_a_camera_is_recovered_from_its_frames() -> None:
     assert camera.row_dn == pytest.approx(row, rel=0.15)
     assert (camera.step_dn, camera.white_dn, camera.name) == (1, WHITE - BLACK, "toy")
     assert (found.iso, found.gain_from) == (800, "flat frames")
+    same = Camera.fit((darks(gain, read, shape, row), lit), black_dn=[BLACK] * 4, white_dn=WHITE, name="toy")
+    assert same == camera
 
 
 def test_without_flats_the_gain_is_given_or_assumed() -> None:

@@ -22,6 +22,7 @@ from denoise.networks.pnnp import PixelProxy, ReleasedProxy, begin_as_identity, 
 from denoise.noise import distribution_loss as ddl
 from denoise.noise import learned, learning
 from denoise.noise.learned import LearnedRead, Level
+from denoise.noise.picture_kernels import AXIS_BITS
 
 ORACLES = Path(__file__).parents[2] / "shared" / "oracles" / "raw"
 LAMBDA, SCALE, ROW = -0.1, 2.0, 1.0  # of the known law, DN
@@ -220,7 +221,7 @@ def test_critic_learns_to_tell_banding_from_white_noise() -> None:
 
 
 def test_numbers_are_those_of_the_seeds() -> None:
-    at = (torch.arange(5)[:, None] + 3 << learned.ROW_BITS) + torch.arange(7) + 11
+    at = (torch.arange(5)[:, None] + 3 << AXIS_BITS) + torch.arange(7) + 11
     drawn = torch.from_numpy(learned.normals(9, 1, 3, 11, 5, 7))
     assert torch.allclose(drawn, seeds.normal(9, at, 1), atol=1e-5)
 

@@ -12,8 +12,9 @@ import pytest
 import skimage.data
 import torch
 
+from denoise.errors import UserError
 from denoise.noise.law import PictureLaw
-from denoise.noise.picture_laws import Correlated, Gaussian, Mixed, Poisson, blurred
+from denoise.noise.picture_laws import Correlated, Gaussian, Mixed, Poisson, PoissonGaussian, blurred
 from denoise.noise.picture_level import estimate
 from denoise.signals import Picture
 
@@ -91,6 +92,19 @@ def test_photon_noise_is_recovered_as_a_line(photons: float, read: float) -> Non
     assert found.line.confidence > 0.8
     assert found.white
     assert found.sigma == pytest.approx(np.sqrt(255**2 * 0.5 / photons + read**2), rel=0.15)
+
+
+def test_laws_are_fitted_to_a_noisy_picture() -> None:
+    assert Gaussian.fit(taken(Gaussian(12))).sigma == pytest.approx(12, rel=0.1)
+    found = PoissonGaussian.fit(taken(PoissonGaussian(200, 5), seed=5))
+    assert found.peak == pytest.approx(200, rel=0.15)
+    assert found.read == pytest.approx(5, abs=2)
+    assert Poisson.fit(taken(Poisson(100), seed=5)).peak == pytest.approx(100, rel=0.15)
+    for law in (Poisson, PoissonGaussian):
+        with pytest.raises(UserError, match="fit Gaussian noise"):
+            law.fit(taken(Gaussian(12)))
+    with pytest.raises(UserError, match="fit noise to another one"):
+        Gaussian.fit(Picture(np.zeros((64, 64, 3), np.uint8), 255))
 
 
 @pytest.mark.parametrize("blur", [0.0, 1.0])

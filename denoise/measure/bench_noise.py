@@ -1,7 +1,8 @@
 """Making raw noise: time per mosaic, beside the same law in numpy and scipy, and beside its random numbers alone.
 
-Medians, all by turns in one run; two threads, but `alone` has one, and numpy. `of_counted` is the speed as a share of
-what the random numbers alone reach, three of `counted.word` for each photosite, made and added up; `of_lanes` as a
+Medians, all by turns in one run; two threads, but `alone` has one, and numpy. `ours` is the whole call, `kernel` its
+loops alone, into memory that is there already. `of_counted` is the kernel's speed as a share of what the random
+numbers alone reach, three of `counted.word` for each photosite, made and added up into such memory; `of_lanes` as a
 share of the same numbers in 32-bit lanes, as the kernel makes them. --limit makes the large mosaic that many
 megapixels, for a quick look.
 """
@@ -20,9 +21,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from denoise.measure.bench import Row, Wish
-from denoise.noise import camera_kernels as kernels
-from denoise.noise import counted
-from denoise.noise.camera import Camera, black_tile, in_bands, pack, unpack
+from denoise.noise import counted, lanes
+from denoise.noise.camera import Camera, in_bands, in_tile, law_of, pack, planes_of, repeated, unpack
 
 CAMERA = Camera(0.765, 1.93, -0.0082, 0.572, (0.7, 0.5, 0.6, 0.7), name="Sony A7S II at ISO 800")
 MEGAPIXELS = 24
@@ -58,13 +58,14 @@ def scene(megapixels: float, low: float, high: float) -> Tensor:
 
 def measured(what: str, clean: Tensor, sample: Callable[[Tensor, int], Tensor]) -> Row:
     mosaic = clean if clean.ndim == 2 else unpack(clean, "RGGB")
-    shape = tuple(mosaic.shape)
+    kept = np.empty(tuple(mosaic.shape), np.float32)
     spent = by_turns(
         {
             "ours": lambda: sample(clean, THREADS),
             "alone": lambda: sample(clean, 1),
-            "counted": lambda: in_threads(counted_numbers, np.empty(shape, np.float32)),
-            "lanes": lambda: in_threads(lane_numbers, np.empty(shape, np.float32)),
+            "kernel": kernel_of(clean),
+            "counted": lambda: in_threads(counted_numbers, kept),
+            "lanes": lambda: in_threads(lane_numbers, kept),
         },
         {"numpy_scipy": lambda: reference(CAMERA, mosaic.numpy(), np.random.default_rng(1))},
     )
@@ -77,7 +78,24 @@ def straight(clean: Tensor, threads: int) -> Tensor:
 
 def packed(clean: Tensor, threads: int) -> Tensor:
     """Planes in and out, as training wants it."""
-    return pack(CAMERA.sample(unpack(clean, "RGGB"), 1, threads=threads), "RGGB")
+    return CAMERA.sample_packed(clean, "RGGB", 1, threads=threads)
+
+
+def kernel_of(clean: Tensor) -> Act:
+    """The loops behind both, without the making of their result."""
+    from denoise.noise import camera_kernels as kernels
+
+    light, law = clean.numpy(), law_of(CAMERA)
+    noisy = np.empty_like(light)
+    sites = planes_of("RGGB", CAMERA.cfa)
+
+    def rows(begin: int, end: int) -> None:
+        if clean.ndim == 2:
+            kernels.expose(light[begin:end], noisy[begin:end], (begin, 0), 1, *law)
+        else:
+            kernels.expose_planes(light, noisy, sites, (begin, end), (0, 0), 1, *law)
+
+    return lambda: in_bands(rows, light.shape[-2], THREADS)
 
 
 def by_turns(quick: dict[str, Act], slow: dict[str, Act]) -> dict[str, float]:
@@ -100,8 +118,8 @@ def row(what: str, photosites: int, spent: dict[str, float]) -> Row:
         "what": what,
         **times,
         "times_faster": round(spent["numpy_scipy"] / ours, 1),
-        "of_lanes": round(spent["lanes"] / ours, 2),
-        "of_counted": round(spent["counted"] / ours, 2),
+        "of_counted": round(spent["counted"] / spent["kernel"], 2),
+        "of_lanes": round(spent["lanes"] / spent["kernel"], 2),
         "million_per_s": round(photosites / ours / 1e6),
     }
 
@@ -112,12 +130,11 @@ def row(what: str, photosites: int, spent: dict[str, float]) -> Row:
 def reference(camera: Camera, clean: Floats, draw: np.random.Generator) -> Floats:
     from scipy import stats
 
-    height, width = clean.shape
     noisy = camera.gain_dn_per_e * draw.poisson(clean / camera.gain_dn_per_e)
     noisy += camera.read_dn * stats.tukeylambda.rvs(camera.read_lambda, size=clean.shape, random_state=draw)
-    noisy += camera.row_dn * draw.standard_normal((height, 1))
+    noisy += camera.row_dn * draw.standard_normal((len(clean), 1))
     noisy += draw.uniform(-camera.step_dn / 2, camera.step_dn / 2, clean.shape)
-    noisy += np.tile(black_tile(camera), (height // 2, width // 2))
+    noisy += repeated(in_tile(camera.bias_dn, camera.cfa), clean.shape)
     return noisy.astype(np.float32)
 
 
@@ -131,7 +148,7 @@ def in_threads(make: Any, out: Floats) -> None:
 @njit(cache=True, nogil=True)
 def lane_numbers(out: Any, top: int) -> None:
     """In 32-bit lanes, what a row has in common taken once."""
-    one, two, three = kernels.stream(1, 0), kernels.stream(1, 1), kernels.stream(1, 2)
+    one, two, three = lanes.stream(1, 0), lanes.stream(1, 1), lanes.stream(1, 2)
     for y in range(out.shape[0]):
         add_up(one, two, three, top + y, out[y])
 
@@ -140,21 +157,19 @@ def lane_numbers(out: Any, top: int) -> None:
 def add_up(one: Any, two: Any, three: Any, row: Any, out: Any) -> None:
     starts = row_start(one, row), row_start(two, row), row_start(three, row)
     for x in range(out.size):
-        total = unit(kernels.drawn(starts[0], one[1], np.uint32(x))) + unit(
-            kernels.drawn(starts[1], two[1], np.uint32(x))
-        )
-        out[x] = total + unit(kernels.drawn(starts[2], three[1], np.uint32(x)))
+        total = unit(lanes.drawn(starts[0], one[1], np.uint32(x))) + unit(lanes.drawn(starts[1], two[1], np.uint32(x)))
+        out[x] = total + unit(lanes.drawn(starts[2], three[1], np.uint32(x)))
 
 
 @njit(cache=True, inline="always")
 def row_start(stream: Any, row: Any) -> Any:
-    return kernels.stirred(kernels.either(stream[0], np.uint32(row)))
+    return lanes.stirred(lanes.either(stream[0], np.uint32(row)))
 
 
 @njit(cache=True, inline="always")
 def unit(bits: Any) -> Any:
     """`counted.unit` in 32 bits."""
-    return kernels.fused(kernels.real(kernels.right_by(bits, np.uint32(9))), counted.STEP, counted.HALF * counted.STEP)
+    return lanes.fused(lanes.real(lanes.right_by(bits, np.uint32(9))), counted.STEP, counted.HALF * counted.STEP)
 
 
 @njit(cache=True, nogil=True)

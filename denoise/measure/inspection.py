@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denoise import zoo
-from denoise.errors import BadFile
+from denoise.errors import BadFile, UserError
 from denoise.media.find import kind_of, known
+from denoise.media.frames import is_mosaic, read_frame
 from denoise.signals import Audio, Kind, Picture
 
 if TYPE_CHECKING:
@@ -48,6 +49,12 @@ class Inspection:
 def inspect_file(path: Path) -> Inspection:
     if not path.is_file():
         raise BadFile(f"{path}: no such file; check the path.")
+    if path.suffix.lower() == ".toml":
+        raise UserError(
+            f"{path}: no sound and no picture; what it tells of a camera shows `denoise noise show {path}`."
+        )
+    if is_mosaic(path):
+        return inspect_mosaic(path)
     kind = kind_of(path)
     if kind is None:
         raise BadFile(f"{path}: neither a sound nor a picture by its name; known are {known()}.")
@@ -66,6 +73,20 @@ def inspect_picture(path: Path) -> Inspection:
     return Inspection(
         path, "picture", source.describe(), level.describe(), as_numbers(level), card, seconds, device_of(restorer)
     )
+
+
+def inspect_mosaic(path: Path) -> Inspection:
+    from denoise.noise.blind_mosaic import estimate
+    from denoise.noise.calibration import step_of
+    from denoise.noise.camera import in_tile
+
+    frame = read_frame(path)
+    black = in_tile(frame.black_dn or (0.0,) * 4, frame.cfa or "RGGB")
+    level = estimate(frame.photosites, black.ravel().tolist(), frame.highest_dn, step_of([frame.photosites]))
+    noise = level.describe()
+    if frame.black_dn is None and level.offset_dn is not None:
+        noise += "; the file tells no black level, so that it is counted from 0"
+    return Inspection(path, "raw", frame.describe(), noise, as_numbers(level))
 
 
 def inspect_sound(path: Path) -> Inspection:

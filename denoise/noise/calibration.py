@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -292,6 +293,7 @@ class Calibration:
     gain_from: str = "given"
     gain_error: float | None = None
     dark: Darkness | None = None
+    pattern: Path | None = None  # file of what is the same in every frame: (H, W) of the whole sensor, DN
 
 
 def calibrated(

@@ -7,6 +7,8 @@ for a whole sensor row, and N_q uniform over one step.
 from __future__ import annotations
 
 import math
+import os
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
@@ -20,6 +22,7 @@ from torch import Tensor
 
 from denoise.errors import UserError
 
+Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 Four = tuple[float, float, float, float]
 
@@ -53,6 +56,13 @@ class Camera:
         require(len(self.bias_dn) == 4, f"bias_dn has {len(self.bias_dn)} values; it needs four, for R, G1, G2 and B")
         sites_of(self.cfa)
 
+    @classmethod
+    def fit(cls, evidence: tuple[Sequence[NDArray[Any]], Sequence[NDArray[Any]]], **known: Any) -> Camera:
+        """Of dark frames and pairs of flat ones (H, W), which may be none where `known` tells the gain or the ISO."""
+        from denoise.noise.calibration import calibrated
+
+        return calibrated(*evidence, **known).camera
+
     @property
     def read_std_dn(self) -> float:
         if self.read_lambda is None:
@@ -66,7 +76,17 @@ class Camera:
         """
         noisy = exposed(self, clean, seed, top, left, threads)
         if self.pattern_dn is not None:
-            noisy += cut(self.pattern_dn, top, left, clean)
+            noisy += cut(self.pattern_dn, top, left, clean.shape)
+        return noisy
+
+    def sample_packed(
+        self, clean: Tensor, order: str, seed: int, top: int = 0, left: int = 0, threads: int | None = None
+    ) -> Tensor:
+        """The same of packed planes (4, H, W), without a mosaic in between; (top, left) is even."""
+        noisy = exposed_planes(self, clean, order, seed, (top, left), threads)
+        if self.pattern_dn is not None:
+            _, height, width = clean.shape
+            noisy += pack(cut(self.pattern_dn, top, left, (2 * height, 2 * width)), order, self.cfa)
         return noisy
 
     def variance(self, clean: Tensor) -> Tensor:
@@ -91,6 +111,11 @@ class Camera:
         return f"read noise {self.read_std_dn:.3g} DN ({law})"
 
 
+def photons(gain_dn_per_e: float) -> Camera:
+    """A camera that counts photons and adds nothing."""
+    return Camera(gain_dn_per_e, read_dn=0.0, step_dn=0.0)
+
+
 def low_light(camera: Camera, picture: Tensor, ratio: float, seed: int, clip: bool = True) -> Tensor:
     """A mosaic of 0..1 as this camera sees it at 1/ratio of the light, brightened again by as much."""
     white = camera.white_dn
@@ -105,10 +130,9 @@ def formed(camera: Camera, counts: Tensor, read: Tensor, row: Tensor, fraction: 
     """
     from denoise.noise import camera_kernels as kernels
 
-    height, width = counts.shape
-    bias = np.tile(black_tile(camera), (-(-height // 2), -(-width // 2)))[:height, :width]
+    bias = repeated(in_tile(camera.bias_dn, camera.cfa), tuple(counts.shape))
     offset = np.float32(camera.row_dn) * plain(row)[:, None] + bias
-    noisy = np.empty((height, width), np.float32)
+    noisy = np.empty(tuple(counts.shape), np.float32)
     kernels.form(plain(counts), plain(read), offset, plain(fraction), scales_of(camera), noisy)
     return torch.from_numpy(noisy)
 
@@ -122,7 +146,7 @@ def exposed(camera: Camera, clean: Tensor, seed: int, top: int, left: int, threa
     if clean.ndim != 2:
         raise UserError(f"A mosaic is (H, W), this has the shape {tuple(clean.shape)}; unpack its planes first.")
     light, noisy = plain(clean.detach()), np.empty(tuple(clean.shape), np.float32)
-    law = scales_of(camera), black_tile(camera), read_terms(camera.read_dn, camera.read_lambda), kernels.few_table()
+    law = law_of(camera)
 
     def rows(begin: int, end: int) -> None:
         kernels.expose(light[begin:end], noisy[begin:end], (top + begin, left), seed & WORD, *law)
@@ -131,15 +155,47 @@ def exposed(camera: Camera, clean: Tensor, seed: int, top: int, left: int, threa
     return torch.from_numpy(noisy)
 
 
+def exposed_planes(
+    camera: Camera, clean: Tensor, order: str, seed: int, place: tuple[int, int], threads: int | None
+) -> Tensor:
+    from denoise.noise import camera_kernels as kernels
+
+    check_planes(clean)
+    require(
+        place[0] % 2 == 0 and place[1] % 2 == 0, f"Planes begin with a whole tile, not at {place}; take even places"
+    )
+    light, noisy = plain(clean.detach()), np.empty(tuple(clean.shape), np.float32)
+    law, sites = law_of(camera), planes_of(order, camera.cfa)
+
+    def rows(begin: int, end: int) -> None:
+        kernels.expose_planes(light, noisy, sites, (begin, end), place, seed & WORD, *law)
+
+    in_bands(rows, clean.shape[1], threads or worthwhile(clean.numel()))
+    return torch.from_numpy(noisy)
+
+
+def law_of(camera: Camera) -> tuple[Any, ...]:
+    """As the kernels want it."""
+    from denoise.noise.photon_kernels import few_table
+
+    read = read_terms(camera.read_dn, camera.read_lambda)
+    return scales_of(camera), in_tile(camera.bias_dn, camera.cfa), read, few_table()
+
+
 def in_bands(rows: Any, height: int, threads: int) -> None:
     """`rows(begin, end)` for all rows, so many bands at a time; what it computes does not depend on the cut."""
     edges = [height * index // threads for index in range(threads + 1)]
     if threads == 1:
         return rows(0, height)
-    with ThreadPoolExecutor(threads) as pool:
-        for done in [pool.submit(rows, *edge) for edge in pairwise(edges)]:
-            done.result()
+    for done in [crew(threads, os.getpid()).submit(rows, *edge) for edge in pairwise(edges)]:
+        done.result()
     return None
+
+
+@lru_cache(maxsize=4)
+def crew(threads: int, process: int) -> ThreadPoolExecutor:
+    """Kept, since to start threads takes as long as a small patch; a forked process has its own."""
+    return ThreadPoolExecutor(threads, thread_name_prefix="noise")
 
 
 def worthwhile(photosites: int) -> int:
@@ -152,30 +208,23 @@ def scales_of(camera: Camera) -> tuple[np.float32, ...]:
     return tuple(np.float32(value) for value in (camera.gain_dn_per_e, camera.step_dn, camera.row_dn))
 
 
-def black_tile(camera: Camera) -> NDArray[np.float32]:
-    tile = np.empty((2, 2), np.float32)
-    for colour, site in sites_of(camera.cfa).items():
-        tile[site] = camera.bias_dn[COLOURS.index(colour)]
-    return tile
-
-
 @lru_cache(maxsize=64)
 def read_terms(read_dn: float, read_lambda: float | None) -> tuple[np.float32, ...]:
     """The read noise as the kernel draws it, in DN."""
-    from denoise.noise import camera_kernels as kernels
+    from denoise.noise import lanes
 
-    tail = kernels.normal_tail if read_lambda is None else partial(tukey_tail, read_lambda=read_lambda)
-    return tuple(np.float32(read_dn * float(term)) for term in kernels.shaped(tail))
+    tail = lanes.normal_tail if read_lambda is None else partial(tukey_tail, read_lambda=read_lambda)
+    return tuple(np.float32(read_dn * float(term)) for term in lanes.shaped(tail))
 
 
 def plain(values: Tensor) -> NDArray[np.float32]:
     return np.ascontiguousarray(values.numpy(), dtype=np.float32)
 
 
-def cut(pattern: Tensor, top: int, left: int, like: Tensor) -> Tensor:
-    height, width = like.shape
+def cut(pattern: Tensor, top: int, left: int, shape: Sequence[int]) -> Tensor:
+    height, width = shape
     part = pattern[top : top + height, left : left + width]
-    if part.shape != like.shape:
+    if part.shape != (height, width):
         raise UserError(
             f"The fixed pattern is {tuple(pattern.shape)}, the mosaic {height}×{width} at ({top}, {left}) reaches over "
             "its edge; give the pattern of the whole sensor."
@@ -219,6 +268,20 @@ def check_lambda(read_lambda: float) -> None:
 # The four colours
 
 
+def in_tile(values: Sequence[float], cfa: str) -> Floats:
+    """Of R, G1, G2 and B, as they lie in the 2×2 tile."""
+    tile = np.empty((2, 2), np.float32)
+    for value, site in zip(values, sites_of(cfa).values(), strict=True):
+        tile[site] = value
+    return tile
+
+
+def repeated(tile: Floats, shape: tuple[int, ...]) -> Floats:
+    """Over a mosaic (H, W)."""
+    height, width = shape
+    return np.tile(tile, (-(-height // 2), -(-width // 2)))[:height, :width]
+
+
 def sites_of(cfa: str) -> dict[str, tuple[int, int]]:
     """Row and column of each of COLOURS in the tile."""
     require(cfa in TILES, f"There is no colour filter {cfa!r}; there are {', '.join(TILES)}")
@@ -236,13 +299,25 @@ def pack(mosaic: Tensor, order: str, cfa: str = "RGGB") -> Tensor:
 
 
 def unpack(planes: Tensor, order: str, cfa: str = "RGGB") -> Tensor:
-    require(planes.ndim == 3 and len(planes) == 4, f"Packed planes are (4, H, W), these are {tuple(planes.shape)}")
+    check_planes(planes)
     mosaic = planes.new_empty(2 * planes.shape[1], 2 * planes.shape[2])
     sites = sites_of(cfa)
     for plane, colour in zip(planes, colours_of(order), strict=True):
         row, column = sites[colour]
         mosaic[row::2, column::2] = plane
     return mosaic
+
+
+def planes_of(order: str, cfa: str) -> NDArray[np.int64]:
+    """Which plane lies at each site of the tile, (2, 2)."""
+    tile, sites = np.empty((2, 2), np.int64), sites_of(cfa)
+    for plane, colour in enumerate(colours_of(order)):
+        tile[sites[colour]] = plane
+    return tile
+
+
+def check_planes(planes: Tensor) -> None:
+    require(planes.ndim == 3 and len(planes) == 4, f"Packed planes are (4, H, W), these are {tuple(planes.shape)}")
 
 
 def colours_of(order: str) -> tuple[str, ...]:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+import torch
 
 from denoise.errors import BadFile, UserError
 from denoise.noise.calibration import Calibration, Darkness, Grain, LogLine, log_line
@@ -34,14 +37,30 @@ class CameraFile:
     lines: Mapping[str, LogLine] = field(default_factory=dict)  # how noises grow with the gain
 
     def at(self, iso: int | None = None) -> Calibration:
-        """The setting of that ISO; without one, the only setting there is."""
+        """The setting of that ISO, with its fixed pattern; without one, the only setting there is."""
         if iso is None and len(self.settings) == 1:
-            return self.settings[0]
+            return patterned(self.settings[0])
         known = [one.iso for one in self.settings]
         if iso not in known or iso is None:
             asked = "several settings" if iso is None else f"no setting of ISO {iso}"
             raise UserError(f"{self.name}: {asked}; choose --iso from {', '.join(map(str, known))}.")
-        return self.settings[known.index(iso)]
+        return patterned(self.settings[known.index(iso)])
+
+
+def patterned(setting: Calibration) -> Calibration:
+    """With the map that its file names."""
+    path = setting.pattern
+    if path is None:
+        return setting
+    try:
+        pattern = np.load(path, allow_pickle=False).astype(np.float32)
+    except FileNotFoundError:
+        raise BadFile(f"{path}: this map of the fixed pattern is missing; put it beside the camera's file.") from None
+    except (ValueError, OSError, EOFError) as error:
+        raise BadFile(f"{path}: damaged map of a fixed pattern; fit the camera again.") from error
+    if pattern.ndim != 2 or not np.isfinite(pattern).all():
+        raise BadFile(f"{path}: a map of a fixed pattern is H × W numbers, this is {pattern.shape}; fit again.")
+    return replace(setting, camera=replace(setting.camera, pattern_dn=torch.from_numpy(pattern)))
 
 
 def gathered(name: str, settings: Sequence[Calibration]) -> CameraFile:
@@ -81,7 +100,7 @@ def written(file: CameraFile) -> str:
 def entries(setting: Calibration) -> dict[str, Any]:
     camera = {name: getattr(setting.camera, name) for name in CAMERA}
     own = {"black_dn": setting.black_dn, "gain_from": setting.gain_from, "gain_error": setting.gain_error}
-    return {"iso": setting.iso} | camera | own
+    return {"iso": setting.iso} | camera | own | {"pattern": setting.pattern.name if setting.pattern else None}
 
 
 def dark_entries(dark: Darkness) -> dict[str, Any]:
@@ -134,7 +153,15 @@ def setting_of(path: Path, name: str, table: Any) -> Calibration:
     dark = dark_of(path, table, camera) if "dark" in table else None
     black = four(table.get("black_dn", [0.0] * 4))
     iso, source, error = table.get("iso"), str(table.get("gain_from", "given")), table.get("gain_error")
-    return Calibration(camera, black, iso, source, error, dark)
+    return Calibration(camera, black, iso, source, error, dark, pattern_of(path, table.get("pattern")))
+
+
+def pattern_of(path: Path, name: Any) -> Path | None:
+    if name is None:
+        return None
+    if not isinstance(name, str) or Path(name).name != name:
+        raise BadFile(f"{path}: pattern = {name!r}; the name of a file beside this one is wanted.")
+    return path.parent / name
 
 
 def checked(path: Path, table: Any) -> None:

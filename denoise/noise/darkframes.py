@@ -16,8 +16,8 @@ from denoise import seeds
 from denoise.errors import UserError
 from denoise.noise import camera_kernels as kernels
 from denoise.noise.calibration import ASSUMED_ISO
-from denoise.noise.camera import Camera, require, sites_of
-from denoise.noise.frames import Frame, refuse_unlike
+from denoise.noise.camera import photons, require, sites_of
+from denoise.noise.frame import Frame, refuse_unlike
 
 STREAM = 2000  # of the draws here; the kernels take the first ones
 FRAME, DOWN, ACROSS = range(3)  # what is drawn
@@ -104,11 +104,6 @@ class DarkFrames:
         gain = f"{self.gain_dn_per_e:.3g} DN per electron" + (" (assumed from the ISO)" if self.assumed else "")
         iso = f" at ISO {self.iso}" if self.iso else ""
         return f"{count} of {height}×{width}{iso}, {spread}, {gain}"
-
-
-def photons(gain_dn_per_e: float) -> Camera:
-    """A camera that counts photons and adds nothing."""
-    return Camera(gain_dn_per_e, read_dn=0.0, step_dn=0.0)
 
 
 def shading_of(frames: Sequence[NDArray[Any]]) -> Floats:

@@ -17,12 +17,15 @@ from denoise.errors import UserError
 from denoise.restorer import unknown
 from denoise.signals import Kind
 
-DARK_FRAMES = "denoise.noise.darkframes"
+OF_FOLDERS = {  # laws that are made of what lies in a folder, and of a gain
+    "denoise.noise.darkframes": ("dark-frames", "DarkFrames"),
+    "denoise.noise.learned": ("learned", "LearnedCamera"),
+}
 MODULES: tuple[tuple[str, Kind], ...] = (
     ("denoise.noise.picture_laws", "picture"),
     ("denoise.noise.photograph", "picture"),
     ("denoise.noise.camera", "raw"),
-    (DARK_FRAMES, "raw"),
+    *((module, "raw") for module in OF_FOLDERS),
     ("denoise.noise.sound_laws", "audio"),
 )
 SCALARS = (float, int, bool, str)
@@ -77,8 +80,9 @@ def laws() -> dict[str, Entry]:
 
 def entries_of(module: types.ModuleType, kind: Kind) -> Iterator[Entry]:
     """As the module lists them itself, else its classes that can be sampled and are given by words alone."""
-    if module.__name__ == DARK_FRAMES:
-        yield Entry("dark-frames", module.DarkFrames, kind, ("gain_dn_per_e",))
+    if module.__name__ in OF_FOLDERS:
+        name, law = OF_FOLDERS[module.__name__]
+        yield Entry(name, getattr(module, law), kind, ("gain_dn_per_e",))
         return
     listed: Mapping[str, type] | None = getattr(module, "SOUND_LAWS", None)
     if listed is not None:

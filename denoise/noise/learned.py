@@ -31,7 +31,9 @@ from denoise.errors import UserError
 from denoise.networks.lrd import NoiseGenerator
 from denoise.networks.pnnp import PixelProxy
 from denoise.noise import counted
+from denoise.noise.camera import photons
 from denoise.noise.distribution_loss import kld
+from denoise.noise.picture_kernels import AXIS_BITS, white
 
 Field = NDArray[np.float32]
 Darks = Sequence[Tensor] | Mapping[float, Sequence[Tensor]]  # (H, W) mosaics in DN, of one ISO or by ISO
@@ -40,8 +42,8 @@ Start = tuple[int, int]  # row and column in the whole mosaic
 LAW, WEIGHTS = "law.toml", "weights.safetensors"
 UNSTATED_ISO = 100.0  # where the user gave none; it then means nothing
 BEFORE, AFTER, ROWS, COLUMNS = range(4)  # streams of random numbers
+APART = 0x5EED  # between the seeds of photons and darkness
 MARGIN = 1 << 12  # sensor rows and columns before the first, for what reaches beyond the border
-ROW_BITS = 24  # a counter is row · 2^24 + column
 TABLE_EDGE, TABLE_STEPS = np.float32(6), 6000  # no counted normal number lies beyond 5.77
 PER_UNIT = np.float32(TABLE_STEPS / (2 * TABLE_EDGE))
 TILE = 256  # cells, side of what the generator makes at once
@@ -54,15 +56,9 @@ def drawn(first: Any, second: Any, stream: int, at: int) -> Any:
     return counted.normal(counted.word(first, 2 * stream, at), counted.word(second, 2 * stream + 1, at))
 
 
-@njit(cache=True)
-def normals(seed: int, stream: int, top: int, left: int, height: int, width: int) -> Any:
-    out = np.empty((height, width), np.float32)
-    first, second = counted.begun(seed, 2 * stream), counted.begun(seed, 2 * stream + 1)
-    for i in range(height):
-        row = ((top + i) << ROW_BITS) + left
-        for j in range(width):
-            out[i, j] = drawn(first, second, stream, row + j)
-    return out
+def normals(seed: int, stream: int, top: int, left: int, height: int, width: int) -> Field:
+    numbers: Field = white(1, height, width, np.uint32(seed), stream, top, left)[0]
+    return numbers
 
 
 @njit(cache=True, inline="always")
@@ -78,7 +74,7 @@ def bent(out: Any, seed: int, top: int, left: int, before: Any, after: Any) -> N
     one, two = counted.begun(seed, 2 * BEFORE), counted.begun(seed, 2 * BEFORE + 1)
     three, four = counted.begun(seed, 2 * AFTER), counted.begun(seed, 2 * AFTER + 1)
     for i in range(out.shape[0]):
-        row = ((top + i) << ROW_BITS) + left
+        row = ((top + i) << AXIS_BITS) + left
         for j in range(out.shape[1]):
             x, y = drawn(one, two, BEFORE, row + j), drawn(three, four, AFTER, row + j)
             out[i, j] += looked_up(before, x) + looked_up(after, y)
@@ -94,6 +90,7 @@ class Level:
     column_dn: float
     offset_dn: float = 0.0  # mean of what the network makes; taken off
     std_dn: float = 0.0  # of all that the law makes
+    black_dn: float = 0.0  # mean of the dark frames, which the noise is around
 
 
 @dataclass(frozen=True, eq=False)
@@ -131,11 +128,13 @@ class LearnedRead:
         """At the ISO of this law: between two ISOs that were fitted, along a straight line of logarithms."""
         known = np.log([level.iso for level in self.levels])
         columns = {key: [asdict(level)[key] for level in self.levels] for key in asdict(self.levels[0]) if key != "iso"}
-        offset = float(np.interp(math.log(self.iso), known, columns.pop("offset_dn")))
+        means = {
+            key: float(np.interp(math.log(self.iso), known, columns.pop(key))) for key in ("offset_dn", "black_dn")
+        }
         lines = {key: np.log(np.maximum(values, 1e-9)) for key, values in columns.items()}
         found = {key: float(np.exp(np.interp(math.log(self.iso), known, line))) for key, line in lines.items()}
         spreads = {key: value if value > 1e-6 else 0.0 for key, value in found.items()}
-        return Level(self.iso, **spreads, offset_dn=offset)
+        return Level(self.iso, **spreads, **means)
 
     @cached_property
     def curves(self) -> tuple[Field, Field]:
@@ -167,6 +166,10 @@ class LearnedRead:
         save_file(state, folder / WEIGHTS)
         (folder / LAW).write_text(self.as_toml())
 
+    def as_data(self) -> dict[str, Any]:
+        levels = [asdict(level) for level in self.levels]
+        return {"network": self.which, "frames": self.frames, "kld_nats": self.kld_nats, "levels": levels}
+
     def as_toml(self) -> str:
         head = (
             f'# {self.describe()}\nnetwork = "{self.which}"\niso = {self.iso!r}\n'
@@ -176,9 +179,25 @@ class LearnedRead:
         return head + "".join(f"\n[[level]]\n{table}\n" for table in tables)
 
 
+@dataclass(frozen=True, eq=False)
+class LearnedCamera:
+    """Photons, and on top of them what a network has learned of the darkness."""
+
+    gain_dn_per_e: float
+    read: LearnedRead
+
+    def sample(self, clean: Tensor, seed: int, start: Start = (0, 0)) -> Tensor:
+        return self.read.sample(photons(self.gain_dn_per_e).sample(clean, seed, *start), seed ^ APART, start)
+
+    def variance(self, clean: Tensor) -> Tensor:
+        return self.gain_dn_per_e * clean.clamp(min=0) + self.read.variance(clean)
+
+    def describe(self) -> str:
+        return f"{self.gain_dn_per_e:.4g} DN per electron, {self.read.describe()}"
+
+
 def field(seed: int, stream: int, start: Start, shape: tuple[int, int]) -> Field:
-    numbers: Field = normals(seed, stream, start[0] + MARGIN, start[1] + MARGIN, *shape)
-    return numbers
+    return normals(seed, stream, start[0] + MARGIN, start[1] + MARGIN, *shape)
 
 
 def row_numbers(seed: int, top: int, count: int) -> Field:
@@ -278,11 +297,18 @@ def fitted(
     by_iso = darks if isinstance(darks, Mapping) else {UNSTATED_ISO: darks}
     evidence = [learning.evidence(iso, frames, seed) for iso, frames in sorted(by_iso.items())]
     network = learning.LEARN[which](evidence, seed, learning.Pace(minutes, steps), tell)
-    levels = tuple(Level(item.iso, item.unit_dn, item.row_dn, item.column_dn) for item in evidence)
+    levels = tuple(
+        Level(item.iso, item.unit_dn, item.row_dn, item.column_dn, black_dn=mean_of(by_iso[item.iso]))
+        for item in evidence
+    )
     frames = sum(len(item.pixels) for item in evidence)
     law = LearnedRead(which, network.eval(), levels, levels[0].iso, frames, 0.0)
     real = [item.whole / item.unit_dn for item in evidence]
     return measured(law, real, seed)
+
+
+def mean_of(frames: Sequence[Tensor]) -> float:
+    return sum(float(frame.mean(dtype=torch.float64)) for frame in frames) / len(frames)
 
 
 def measured(law: LearnedRead, real: Sequence[Tensor], seed: int) -> LearnedRead:

@@ -11,36 +11,17 @@ from typing import Any
 import numpy as np
 from numba import njit, prange
 
+from denoise.noise import photon_kernels
 from denoise.noise.counted import begun, normal, unit, word
 
 AXIS_BITS = 24  # of a counter, for each of row and column
-FEW = 30.0  # photons that are counted one by one
+FEW_PHOTONS = photon_kernels.few_table()
 ATTEMPTS = 40  # at a gamma number; each fails at most once in twenty
 
 
 @njit(cache=True, inline="always")
 def place(plane: Any, row: Any, column: Any) -> Any:
     return (np.int64(plane) << (2 * AXIS_BITS)) | (np.int64(row) << AXIS_BITS) | np.int64(column)
-
-
-@njit(cache=True)
-def photons(mean: Any, first: Any, second: Any) -> Any:
-    """A Poisson number: by inversion where it is small, else the normal law with its third moment, rounded."""
-    if mean < FEW:
-        return few_photons(mean, unit(first))
-    z = normal(first, second)
-    return max(np.float32(0), np.float32(np.rint(mean + math.sqrt(mean) * z + (z * z - 1) / 6)))
-
-
-@njit(cache=True)
-def few_photons(mean: Any, chance: Any) -> Any:
-    term = math.exp(-mean)
-    total, count = term, 0
-    while chance > total and count < 90:
-        count += 1
-        term *= mean / count
-        total += term
-    return np.float32(count)
 
 
 @njit(cache=True)
@@ -91,8 +72,8 @@ def counted(clean: Any, gain: float, read: float, seed: Any, top: int, left: int
         plane, row = index // rows, index % rows
         for column in range(columns):
             at = place(plane, top + row, left + column)
-            mean = max(clean[plane, row, column], np.float32(0)) / gain
-            value = gain * photons(mean, word(streams[0], 0, at), word(streams[1], 1, at))
+            mean = np.float32(max(clean[plane, row, column], np.float32(0)) / gain)
+            value = gain * photon_kernels.counted(mean, word(streams[0], 0, at), word(streams[1], 1, at), FEW_PHOTONS)
             if read > 0:
                 value += read * normal(word(streams[2], 2, at), word(streams[3], 3, at))
             out[plane, row, column] = value

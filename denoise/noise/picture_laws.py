@@ -8,7 +8,7 @@ import io
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 import torch
@@ -16,8 +16,13 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
+from denoise.errors import UserError
 from denoise.noise import picture_kernels as kernels
 from denoise.noise.law import PictureLaw
+
+if TYPE_CHECKING:
+    from denoise.noise.picture_level import Line, PictureNoise
+    from denoise.signals import Picture
 
 SEED_MASK = 0xFFFFFFFF
 
@@ -35,6 +40,11 @@ def through(kernel: Callable[..., Any], clean: Tensor, *numbers: float, seed: in
 class Gaussian:
     sigma: float  # of 255
 
+    @classmethod
+    def fit(cls, evidence: Picture) -> Self:
+        """Of one noisy picture."""
+        return cls(measured(evidence).sigma or 0.0)
+
     def sample(self, clean: Tensor, seed: int, top: int = 0, left: int = 0) -> Tensor:
         variance = (self.sigma / 255) ** 2
         return through(kernels.heteroscedastic, clean, variance, 0, 0, seed=seed, top=top, left=left)
@@ -49,6 +59,11 @@ class Gaussian:
 @dataclass(frozen=True)
 class Poisson:
     peak: float  # photons at white
+
+    @classmethod
+    def fit(cls, evidence: Picture) -> Self:
+        """Of one noisy picture with flat parts of several brightnesses."""
+        return cls(line_of(evidence).photons_at_white)
 
     def sample(self, clean: Tensor, seed: int, top: int = 0, left: int = 0) -> Tensor:
         return through(kernels.counted, clean, 1 / self.peak, 0, seed=seed, top=top, left=left)
@@ -66,6 +81,12 @@ class PoissonGaussian:
 
     peak: float  # photons at white
     read: float  # sigma, of 255
+
+    @classmethod
+    def fit(cls, evidence: Picture) -> Self:
+        """Of one noisy picture with flat parts of several brightnesses."""
+        line = line_of(evidence)
+        return cls(line.photons_at_white, line.read)
 
     def sample(self, clean: Tensor, seed: int, top: int = 0, left: int = 0) -> Tensor:
         return through(kernels.counted, clean, 1 / self.peak, self.read / 255, seed=seed, top=top, left=left)
@@ -214,6 +235,22 @@ class Mixed:
 
     def describe(self) -> str:
         return " then ".join(law.describe() for law in self.laws)
+
+
+def measured(evidence: Picture) -> PictureNoise:
+    from denoise.noise.picture_level import estimate
+
+    found = estimate(evidence)
+    if found.sigma is None:
+        raise UserError("Too little of this picture is both flat and free of clipping; fit noise to another one.")
+    return found
+
+
+def line_of(evidence: Picture) -> Line:
+    line = measured(evidence).line
+    if line is None:
+        raise UserError("The noise of this picture does not grow with its brightness; fit Gaussian noise to it.")
+    return line
 
 
 def blurred_noise(size: tuple[int, int, int], blur: float, seed: int, stream: int, top: int, left: int) -> Tensor:

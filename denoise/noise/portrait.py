@@ -1,20 +1,14 @@
-"""A calibrated camera for people: in words with units, and as a curve of variance over signal."""
+"""A calibrated camera for people: in words with units, and as numbers."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from denoise.noise.calibration import Calibration, LogLine
 from denoise.noise.camera import Camera
 from denoise.noise.camera_file import CameraFile
-
-POINTS = 200  # of a curve
-DARKEST_DN = 0.1
 
 
 def words(file: CameraFile) -> str:
@@ -36,9 +30,9 @@ def paragraph(name: str, setting: Calibration) -> str:
         "steps": f"{camera.step_dn:g} DN",
     }
     if dark and dark.grain.fixed_dn is not None:
-        rows["fixed"] = (
-            f"{dark.grain.fixed_dn:.3g} DN are the same in every frame" if dark.grain.fixed_dn else "not seen"
-        )
+        where = f" (map: {setting.pattern.name})" if setting.pattern else ""
+        seen = f"{dark.grain.fixed_dn:.3g} DN are the same in every frame{where}"
+        rows["fixed"] = seen if dark.grain.fixed_dn else "not seen"
     lines = [f"  {topic:<11} {text}" for topic, text in rows.items()]
     return "\n".join([f"{name}{iso} ({camera.cfa}{frames})", *lines])
 
@@ -96,33 +90,3 @@ def data(file: CameraFile) -> dict[str, Any]:
         "settings": settings,
         "over_gain": {name: vars(line) for name, line in file.lines.items()},
     }
-
-
-def plot(file: CameraFile, target: Path) -> None:
-    """Variance over signal of every setting, in logarithms, with the share of photons and that without light."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(8, 5), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    for setting in file.settings:
-        draw(axes, setting, first=setting is file.settings[0])
-    axes.set(xscale="log", yscale="log", xlabel="signal above black, DN", ylabel="variance of the noise, DN²")
-    axes.set_title(f"{file.name}: noise over signal")
-    axes.grid(alpha=0.3)
-    axes.legend()
-    figure.savefig(target, format="png", dpi=120)
-
-
-def draw(axes: Any, setting: Calibration, first: bool) -> None:
-    import torch
-
-    camera = setting.camera
-    signal = np.geomspace(DARKEST_DN, camera.white_dn, POINTS)
-    variance = camera.variance(torch.from_numpy(signal[None].astype(np.float32))).numpy()[0]
-    (curve,) = axes.plot(signal, variance, label=label(setting))
-    still = {"color": curve.get_color(), "linewidth": 0.8}
-    photons, rest = ("photons alone", "without light") if first else (None, None)
-    axes.plot(signal, camera.gain_dn_per_e * signal, linestyle=":", label=photons, **still)
-    axes.axhline(float(variance[0]) - camera.gain_dn_per_e * DARKEST_DN, linestyle="--", label=rest, **still)

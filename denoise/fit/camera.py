@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from denoise.errors import UserError
+from denoise.media.atomic import atomic
+from denoise.media.frames import found_in, has_frames, read_folder, read_frame
 from denoise.noise.calibration import Calibration, calibrated
-from denoise.noise.camera_file import CameraFile, gathered
-from denoise.noise.frames import Frame, has_frames, read_folder, refuse_unlike
+from denoise.noise.camera import in_tile, repeated
+from denoise.noise.camera_file import CameraFile, gathered, written
+from denoise.noise.frame import Frame, refuse_unlike
 from denoise.noise.laws import out_of_range
 from denoise.noise.photon_transfer import paired
 
 Say = Callable[[str], None]
+Pattern = NDArray[np.float16]
 
 STRAIGHT = 0.98  # R² of a probability plot below which the law does not fit
 FEW_DARKS = 4
@@ -37,12 +44,49 @@ class Wish:
                 raise UserError(f"{name} = {value:g}; {wanted} is wanted.")
 
 
-def fit(darks: Path, flats: Path | None, wish: Wish, otherwise: str, say: Say) -> CameraFile:
-    """One setting, or one for every folder in `darks`, with the flats in the folder of the same name."""
+def fit(darks: Path, flats: Path | None, wish: Wish, out: Path, say: Say) -> None:
+    """One setting, or one for every folder in `darks`, with the flats in the folder of the same name.
+
+    Writes the camera's file, and beside it the map of each setting's fixed pattern.
+    """
     places = places_of(darks, flats)
-    found = [setting(dark, flat, wish, say) for dark, flat in places]
-    name = wish.name or next((one.camera.name for one in found if one.camera.name), None) or otherwise
-    return gathered(name, found)
+    found = []
+    for dark, flat in places:
+        one = setting(dark, flat, wish, say)
+        end = f"-{dark.name}" if len(places) > 1 else ""
+        found.append(with_pattern(one, dark, out.with_name(f"{out.stem}-pattern{end}.npy"), say))
+    name = wish.name or next((one.camera.name for one in found if one.camera.name), None) or out.stem
+    put(out, gathered(name, found))
+
+
+def put(out: Path, file: CameraFile) -> None:
+    with atomic(out) as draft:
+        draft.write_text(written(file), "utf-8")
+
+
+def with_pattern(found: Calibration, darks: Path, out: Path, say: Say) -> Calibration:
+    """Writes the map where there is a fixed pattern to be seen."""
+    if not found.dark or not found.dark.grain.fixed_dn:
+        return found
+    pattern = pattern_of(found, [darks] if darks.is_file() else found_in(darks))
+    with atomic(out) as draft, draft.open("wb") as file:
+        np.save(file, pattern)
+    say(f"Fixed pattern: {out}")
+    return replace(found, pattern=out)
+
+
+def pattern_of(found: Calibration, darks: Sequence[Path]) -> Pattern:
+    """The mean of the frames above black, less what is left of their noise in it (Wiener)."""
+    total = read_frame(darks[0]).photosites.astype(np.float32)
+    for path in darks[1:]:
+        total += read_frame(path).photosites
+    total /= len(darks)
+    level = [black + bias for black, bias in zip(found.black_dn, found.camera.bias_dn, strict=True)]
+    total -= repeated(in_tile(level, found.camera.cfa), total.shape)
+    still = (found.dark.grain.fixed_dn or 0.0) ** 2 if found.dark else 0.0
+    left = (found.camera.read_std_dn**2 + found.camera.step_dn**2 / 12) / len(darks)
+    total *= np.float32(still / (still + left))
+    return total.astype(np.float16)
 
 
 def places_of(darks: Path, flats: Path | None) -> list[tuple[Path, Path | None]]:

@@ -1,10 +1,10 @@
-"""Raw frames for a calibration: camera files, 16-bit TIFF mosaics or NumPy arrays, read and checked to be alike."""
+"""Raw frames from files: camera files, 16-bit TIFF mosaics or NumPy arrays."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,30 +13,16 @@ from numpy.typing import NDArray
 
 from denoise.errors import BadFile, UserError
 from denoise.noise.calibration import centred
+from denoise.noise.frame import Frame, refuse_unlike
 
-PLAIN = frozenset({".npy", ".tif", ".tiff"})
+TIFFS = frozenset({".tif", ".tiff"})
+PLAIN = TIFFS | {".npy"}
+COLOUR_FILTER = 32803  # what a TIFF of a mosaic calls its colours
+CHECKERED = 1.3  # differences of neighbours over those of every second ones; of pictures and noise at most 1
 ENDINGS = "3fr arw cr2 cr3 crw dcr dng erf fff iiq kdc mef mos mrw nef nrw orf pef ptx raf raw rw2 rwl sr2 srf srw x3f"
 RAW = frozenset(f".{ending}" for ending in ENDINGS.split())
 DEVELOPED = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".heic", ".heif", ".avif", ".bmp", ".gif"})
 EXIF, ISO, MODEL = 34665, 34855, 272  # tags
-
-
-@dataclass(frozen=True, eq=False)
-class Frame:
-    """One mosaic and what its file tells; None where it does not."""
-
-    path: Path
-    photosites: NDArray[Any]  # (H, W), as the file counts
-    size: tuple[int, int]  # width and height of the whole frame, of which this may be the middle
-    cfa: str | None = None
-    black_dn: tuple[float, float, float, float] | None = None  # R, G1, G2, B
-    white_dn: float | None = None
-    iso: int | None = None
-    camera: str | None = None
-
-    def middle(self) -> Frame:
-        """The part that a calibration looks at, so that many frames fit into memory."""
-        return replace(self, photosites=centred(self.photosites).copy())
 
 
 def read_folder(place: Path) -> list[Frame]:
@@ -75,6 +61,39 @@ def read_frame(path: Path) -> Frame:
     if reader is read_raw and suffix not in RAW:
         raise BadFile(f"{path}: not a raw frame by its name; camera files, 16-bit TIFF mosaics or .npy are read.")
     return reader(path)
+
+
+def is_mosaic(path: Path) -> bool:
+    """By its name, or for a grey TIFF by what it says or shows: neighbours differ more than every second ones."""
+    suffix = path.suffix.lower()
+    if suffix not in PLAIN:
+        return suffix in RAW
+    return suffix == ".npy" or (suffix in TIFFS and tiff_is_mosaic(path))
+
+
+def tiff_is_mosaic(path: Path) -> bool:
+    import tifffile
+
+    try:
+        with tifffile.TiffFile(path) as file:
+            page = file.pages.first
+            if (
+                len(file.pages) > 1
+                or len(page.shape) != 2
+                or min(page.shape) < 4
+                or page.dtype is None
+                or page.dtype.itemsize < 2
+            ):
+                return False
+            return page.photometric == COLOUR_FILTER or checkered(centred(page.asarray()).astype(np.float32))
+    except Exception:  # what is wrong with it is said by those who read it
+        return False
+
+
+def checkered(values: NDArray[np.float32]) -> bool:
+    beside = min(float(np.abs(np.diff(values, axis=axis)).mean()) for axis in (0, 1))
+    second = max(float(np.abs(values[2:] - values[:-2]).mean()), float(np.abs(values[:, 2:] - values[:, :-2]).mean()))
+    return beside > CHECKERED * second
 
 
 def refuse_developed(path: Path) -> None:
@@ -187,22 +206,3 @@ def blacks(colours: NDArray[Any], letters: str, level: Sequence[float]) -> tuple
         for row, wanted in ((red_row, "R"), (red_row, "G"), (blue_row, "G"), (blue_row, "B"))
     )
     return red, first, second, blue
-
-
-# Alike?
-
-SAME = {
-    "size": "sizes ({}); give those of one camera and mode.",
-    "iso": "ISO ({}); put those of each ISO into a folder of its own.",
-    "cfa": "colour filters ({}); give those of one camera.",
-    "camera": "cameras ({}); give those of one.",
-}
-
-
-def refuse_unlike(frames: Sequence[Frame], place: str = "") -> None:
-    """Of one size, ISO, colour filter and camera, as far as the files tell."""
-    for fact, rest in SAME.items():
-        values = {getattr(frame, fact) for frame in frames} - {None}
-        if len(values) > 1:
-            words = ", ".join(sorted(" × ".join(map(str, v)) if isinstance(v, tuple) else str(v) for v in values))
-            raise UserError(f"{place or frames[0].path.parent}: the frames have different {rest.format(words)}")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,13 +14,14 @@ from numpy.typing import NDArray
 from denoise.errors import UserError
 from denoise.media.atomic import atomic
 from denoise.media.find import NAMES, kind_of, known
-from denoise.noise.calibration import Calibration, places
-from denoise.noise.camera import Camera
+from denoise.media.frames import found_in, read_frame
+from denoise.noise.calibration import Calibration
+from denoise.noise.camera import Camera, in_tile, repeated
 from denoise.noise.camera_file import CAMERA, read
 from denoise.noise.cameras import find
 from denoise.noise.darkframes import DarkFrames
-from denoise.noise.frames import Frame, found_in, read_frame
 from denoise.noise.laws import Entry, laws, made, value_of
+from denoise.noise.learned import LearnedCamera, opened
 from denoise.signals import Kind
 
 MOSAICS = (".npy", ".tif", ".tiff")
@@ -40,7 +41,7 @@ class Order:
     camera: str | None = None  # a calibration's file, or the name of a published camera
     iso: int | None = None
     snr_db: float | None = None  # over active speech
-    darks: Path | None = None
+    folder: Path | None = None  # of dark frames, or of what was learned from them
 
 
 def add(order: Order) -> Answer:
@@ -54,7 +55,7 @@ def refused(order: Order) -> Kind:
     name, path, kind = order.entry.name, order.path, order.entry.kind
     if order.camera is not None and (kind != "raw" or order.entry.only):
         raise UserError(f"The law {name} knows nothing of cameras; leave out --camera, or take the law camera.")
-    if order.darks is not None and not order.entry.only:
+    if order.folder is not None and not order.entry.only:
         raise UserError(f"The law {name} needs no dark frames; leave out --darks, or take the law dark-frames.")
     if order.snr_db is not None and kind != "audio":
         raise UserError(f"--snr is over active speech, and {name} is no law for sounds; leave it out.")
@@ -102,8 +103,9 @@ def to_mosaic(order: Order) -> Answer:
     if order.out.suffix.lower() not in MOSAICS:
         raise UserError(f"{order.out}: a mosaic is written as .npy or .tif; choose one of these endings.")
     frame = read_frame(order.path)
-    law, known_black = from_darks(order) if order.entry.only else from_words(order)
-    black = spread(known_black if frame.black_dn is None else tile(frame.black_dn, frame.cfa or "RGGB"), frame)
+    law, known_black = from_folder(order) if order.entry.only else from_words(order)
+    tile = known_black if frame.black_dn is None else in_tile(frame.black_dn, frame.cfa or "RGGB")
+    black = repeated(tile, frame.photosites.shape)
     clean = torch.from_numpy(frame.photosites.astype(np.float32) - black)
     put(order.out, in_type(law.sample(clean, order.seed).numpy() + black, frame.photosites.dtype))
     return law.describe(), []
@@ -112,16 +114,22 @@ def to_mosaic(order: Order) -> Answer:
 def from_words(order: Order) -> tuple[Camera, Tile]:
     """The camera's law, and its black level."""
     setting = setting_of(order)
-    law = made(order.entry, order.words, {name: getattr(setting.camera, name) for name in CAMERA} if setting else {})
-    return law, tile(setting.black_dn if setting else (0.0,) * 4, law.cfa)
+    names = (*CAMERA, "pattern_dn")
+    law = made(order.entry, order.words, {name: getattr(setting.camera, name) for name in names} if setting else {})
+    return law, in_tile(setting.black_dn if setting else (0.0,) * 4, law.cfa)
 
 
-def from_darks(order: Order) -> tuple[DarkFrames, Tile]:
-    if order.darks is None:
-        raise UserError("The law dark-frames samples dark frames of yours; give their folder, as in --darks darks/.")
-    words = {name: value_of(order.entry, name, text) for name, text in order.words.items()}
-    law = DarkFrames.fit([read_frame(path) for path in found_in(order.darks)], words.get("gain_dn_per_e"))
-    return law, law.black_dn
+def from_folder(order: Order) -> tuple[DarkFrames | LearnedCamera, Tile]:
+    """The law of what lies there, and the black level where the file does not tell it."""
+    if order.folder is None:
+        raise UserError(f"The law {order.entry.name} is made of a folder of yours; give it, as in --darks darks/.")
+    if order.entry.law is DarkFrames:
+        words = {name: value_of(order.entry, name, text) for name, text in order.words.items()}
+        law = DarkFrames.fit([read_frame(path) for path in found_in(order.folder)], words.get("gain_dn_per_e"))
+        return law, law.black_dn
+    dark = opened(order.folder)
+    known = {"read": dark.at(order.iso) if order.iso else dark}
+    return made(order.entry, order.words, known), np.full((2, 2), known["read"].level.black_dn, np.float32)
 
 
 def setting_of(order: Order) -> Calibration | None:
@@ -134,19 +142,6 @@ def setting_of(order: Order) -> Calibration | None:
     gain = order.words.get("gain_dn_per_e")
     wanted = None if gain is None else float(value_of(order.entry, "gain_dn_per_e", gain))
     return Calibration(find(order.camera).drawn(order.seed, wanted), (0.0, 0.0, 0.0, 0.0))
-
-
-def tile(black_dn: Sequence[float], cfa: str) -> Tile:
-    """Of R, G1, G2 and B, as they lie in the colour filter's 2×2 tile."""
-    four = np.zeros(4, np.float32)
-    four[list(places(cfa))] = black_dn
-    return four.reshape(2, 2)
-
-
-def spread(black: Tile, frame: Frame) -> NDArray[np.float32]:
-    """(H, W)."""
-    height, width = frame.photosites.shape
-    return np.tile(black, (-(-height // 2), -(-width // 2)))[:height, :width]
 
 
 def in_type(values: NDArray[np.float32], kind: np.dtype[Any]) -> NDArray[Any]:

@@ -69,13 +69,16 @@ def add(
         typer.Option(help="For the law camera: my-camera.toml, or a published one (`denoise noise cameras`)."),
     ] = None,
     iso: Annotated[int | None, typer.Option(min=1, help="Which setting of my-camera.toml.")] = None,
-    darks: Annotated[Path | None, typer.Option(help="Folder of dark frames, for the law dark-frames.")] = None,
+    darks: Annotated[
+        Path | None,
+        typer.Option(help="Folder: of dark frames for the law dark-frames, of learned noise for the law learned."),
+    ] = None,
     overwrite: Overwrite = False,
 ) -> None:
     """Put noise into a file."""
+    from denoise.batch.noisy import Order
+    from denoise.batch.noisy import add as added
     from denoise.batch.recipe import knobs_of
-    from denoise.noise.adding import Order
-    from denoise.noise.adding import add as added
     from denoise.noise.laws import found
 
     refuse_existing(out, overwrite, path)
@@ -91,7 +94,9 @@ def fit(
     darks: Annotated[
         Path, typer.Argument(metavar="DARKS", help="Folder of dark frames of one ISO, or of such folders.")
     ],
-    out: Annotated[Path, typer.Option("--out", "-o", help="The file to write, as my-camera.toml.")],
+    out: Annotated[
+        Path, typer.Option("--out", "-o", help="The file to write, as my-camera.toml; with --learned a folder.")
+    ],
     flats: Annotated[
         Path | None, typer.Argument(metavar="FLATS", help="Folder of flat frames, two of each exposure.")
     ] = None,
@@ -101,31 +106,61 @@ def fit(
     cfa: Annotated[str | None, typer.Option(help="RGGB, BGGR, GRBG or GBRG, where the files do not tell it.")] = None,
     iso: Annotated[int | None, typer.Option(min=1, help="Where the files do not tell it.")] = None,
     name: Annotated[str | None, typer.Option(help="What the camera is called.")] = None,
+    learned: Annotated[
+        bool, typer.Option("--learned", help="Train a network on the dark frames, in place of measuring them.")
+    ] = False,
+    network: Annotated[str | None, typer.Option(help="With --learned: pnnp (the usual one) or lrd.")] = None,
+    minutes: Annotated[float | None, typer.Option(help="With --learned: how long to train; 5 is usual.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="With --learned: of the training.")] = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
     """Measure a camera's noise from its own dark and flat frames."""
-    from denoise.media.atomic import atomic
-    from denoise.noise.camera_file import written
-    from denoise.noise.fitting import Wish
-    from denoise.noise.fitting import fit as fitted
+    from denoise.fit.camera import Wish
+    from denoise.fit.camera import fit as fitted
 
-    refuse_existing(out, overwrite)
-    file = fitted(darks, flats, Wish(gain, black, white, cfa, iso, name), out.stem, say)
-    with atomic(out) as draft:
-        draft.write_text(written(file), "utf-8")
+    for there in (out, *out.parent.glob(f"{out.stem}-pattern*.npy")):
+        refuse_existing(there, overwrite)
+    if learned:
+        refuse_measured(flats, gain, black, white, cfa, name)
+        learn(darks, out, network or "pnnp", 5.0 if minutes is None else minutes, seed or 0, iso)
+    elif (network, minutes, seed) != (None, None, None):
+        raise UserError("--network, --minutes and --seed are for a training; add --learned, or leave them out.")
+    else:
+        fitted(darks, flats, Wish(gain, black, white, cfa, iso, name), out, say)
     tell(out, as_json)
     say(f"Written: {out}")
 
 
+def refuse_measured(*told: object) -> None:
+    if any(one is not None for one in told):
+        raise UserError("Noise is learned from dark frames alone; with --learned give no FLATS, level, gain or name.")
+
+
+def learn(darks: Path, out: Path, network: str, minutes: float, seed: int, iso: int | None) -> None:
+    """Writes a folder."""
+    from denoise.fit.darkness import learned
+
+    if out.suffix:
+        raise UserError(f"{out}: learned noise is a folder; give -o a name without an ending, as my-camera-noise.")
+    learned(darks, network, minutes, seed, iso, say).save(out)
+
+
 @app.command()
 def show(
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="A calibrated camera, as my-camera.toml.")],
+    path: Annotated[
+        Path,
+        typer.Argument(metavar="FILE", help="A calibrated camera, as my-camera.toml, or a folder of learned noise."),
+    ],
     out: Annotated[Path | None, typer.Option("--out", "-o", help="PNG to draw: variance over signal.")] = None,
     overwrite: Overwrite = False,
     as_json: AsJson = False,
 ) -> None:
-    """Tell a calibrated camera in words with units, and draw its variance over signal."""
+    """Tell a calibrated camera or learned noise in words with units, and draw its variance over signal."""
+    if out is not None and path.is_dir():
+        raise UserError(
+            f"{path}: learned noise does not change with the signal, there is no curve to draw; leave -o out."
+        )
     if out is not None and out.suffix.lower() != ".png":
         raise UserError(f"{out}: the plot is drawn as PNG; give a name that ends with .png.")
     if out is not None:
@@ -136,18 +171,25 @@ def show(
 
 
 def tell(path: Path, as_json: bool) -> None:
+    from denoise.report import as_json as json_of
+
+    if path.is_dir():
+        from denoise.noise.learned import opened
+
+        law = opened(path)
+        print(json_of(law.as_data()) if as_json else law.describe())
+        return
     from denoise.noise.camera_file import read
     from denoise.noise.portrait import data, words
-    from denoise.report import as_json as json_of
 
     file = read(path)
     print(json_of(data(file)) if as_json else words(file))
 
 
 def draw(path: Path, out: Path) -> None:
+    from denoise.measure.noise_curve import plot
     from denoise.media.atomic import atomic
     from denoise.noise.camera_file import read
-    from denoise.noise.portrait import plot
 
     with atomic(out) as draft:
         plot(read(path), draft)
