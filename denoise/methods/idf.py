@@ -39,7 +39,7 @@ class IDF(Method):
         hidden: int = 64,
         alpha: float = 3.0,
         most: int = 10,
-        enough: float = 3.0,
+        enough: float = 2.0,
     ) -> None:
         super().__init__()
         self.network = idf.IDF(hidden, alpha)
