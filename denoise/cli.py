@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from denoise.report import Report
 
 EXTRAS = {"gradio": "web", "pesq": "scores", "speechmos": "scores", "onnx": "export", "onnxscript": "export"}
-EXTRAS |= {"onnxruntime": "cpu", "matplotlib": "fit", "skimage": "peers", "bm3d": "peers", "pyroomacoustics": "rooms"}
+EXTRAS |= {"onnxruntime": "cpu", "matplotlib": "fit", "skimage": "peers", "bm3d": "peers"}
 
 
 class Faces(TyperGroup):

@@ -114,7 +114,7 @@ class SimulatedRoom:
             import pyroomacoustics
         except ImportError:
             raise UserError(
-                "Simulated rooms need the package pyroomacoustics, which is not here; pip install pyroomacoustics, "
+                "Simulated rooms need the package pyroomacoustics: pip install 'denoise-kit[rooms]', "
                 "or give a measured impulse response."
             ) from None
         try:
