@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from denoise.errors import UserError
+
+if TYPE_CHECKING:
+    from denoise.noise.laws import Entry
 
 app = typer.Typer(
     help="Add noise by a law, fit a camera's noise, and show what was fitted.",
@@ -38,8 +41,13 @@ def laws(as_json: AsJson = False) -> None:
     from denoise.report import as_json as json_of
     from denoise.report import as_table
 
-    rows = [{"law": one.name, "of": one.kind, "parameters": one.usage} for one in known().values()]
+    rows = [{"law": one.name, "of": one.kind, "parameters": needs(one)} for one in known().values()]
     print(json_of(rows) if as_json else as_table(rows))
+
+
+def needs(law: Entry) -> str:
+    files = [f"--from {law.made_of}"] if law.made_of else []
+    return ", ".join([*files, *([law.usage] if law.usage else [])])
 
 
 @app.command()
@@ -69,9 +77,9 @@ def add(
         typer.Option(help="For the law camera: my-camera.toml, or a published one (`denoise noise cameras`)."),
     ] = None,
     iso: Annotated[int | None, typer.Option(min=1, help="Which setting of my-camera.toml.")] = None,
-    darks: Annotated[
+    files: Annotated[
         Path | None,
-        typer.Option(help="Folder: of dark frames for the law dark-frames, of learned noise for the law learned."),
+        typer.Option("--from", metavar="PATH", help="What a law is made of, as `denoise noise laws` says."),
     ] = None,
     overwrite: Overwrite = False,
 ) -> None:
@@ -82,7 +90,7 @@ def add(
     from denoise.noise.laws import found
 
     refuse_existing(out, overwrite, path)
-    order = Order(found(law), path, out, knobs_of(settings or ()), seed, camera, iso, snr, darks)
+    order = Order(found(law), path, out, knobs_of(settings or ()), seed, camera, iso, snr, files)
     words, notes = added(order)
     say(f"{path} -> {out} ({words}; seed {seed})")
     for note in notes:

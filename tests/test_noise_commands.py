@@ -193,7 +193,7 @@ def test_noise_is_learned_into_a_folder_and_told(tmp_path: Path) -> None:
     assert "there already" in refused(*line[1:])
 
     clean = saved(tmp_path / "a.npy", np.full((SIDE, SIDE), BLACK + 400.0, np.float32))
-    line = ("noise", "add", "learned", clean, "-o", tmp_path / "b.npy", "--darks", out, "--iso", 1600)
+    line = ("noise", "add", "learned", clean, "-o", tmp_path / "b.npy", "--from", out, "--iso", 1600)
     assert "needs gain_dn_per_e" in refused(*line[1:])
     result = denoise(*line, "--set", "gain_dn_per_e=2")
     assert "2 DN per electron, read noise as the PNNP proxy learned it" in result.stderr
@@ -513,13 +513,13 @@ def test_a_published_camera_s_noise_goes_into_a_mosaic(tmp_path: Path) -> None:
 def test_noise_of_dark_frames_goes_into_a_mosaic(frames: Path, tmp_path: Path) -> None:
     clean = saved(tmp_path / "a.npy", np.full((64, 64), BLACK + 400, np.uint16))
     line = ("noise", "add", "dark-frames", clean, "-o", tmp_path / "b.npy", "--set", f"gain_dn_per_e={GAIN}")
-    assert denoise(*line, "--darks", frames / "darks").exit_code == 0
+    assert denoise(*line, "--from", frames / "darks").exit_code == 0
     noisy = read_frame(tmp_path / "b.npy").photosites
     camera = Camera(GAIN, READ, LAMBDA, ROW)
     assert noisy.var() == pytest.approx(float(camera.variance(torch.tensor([400.0]))[0]), rel=0.1)
     assert noisy.mean() == pytest.approx(BLACK + 400, abs=4 * noisy.std() / 64 + 0.3)
-    assert "--darks darks/" in refused(*line[1:], "--overwrite")
-    assert "needs no dark frames" in refused("add", "camera", clean, "-o", tmp_path / "c.npy", "--darks", frames)
+    assert "--from PATH" in refused(*line[1:], "--overwrite")
+    assert "made of words alone" in refused("add", "camera", clean, "-o", tmp_path / "c.npy", "--from", frames)
 
 
 def test_trouble_with_a_law_is_one_sentence(tmp_path: Path, fitted: Path) -> None:
@@ -562,7 +562,7 @@ USUAL = {"peak": "50", "read": "1", "looks": "4", "factor_variance": "0.1", "den
 USUAL |= {"shot": "0.01", "quality": "50", "gain_dn_per_e": "2", "read_dn": "1", "rate": "8000"}
 
 
-@pytest.mark.parametrize("name", [name for name, one in laws.laws().items() if one.kind != "audio" and not one.only])
+@pytest.mark.parametrize("name", [name for name, one in laws.laws().items() if one.kind != "audio" and not one.made_of])
 def test_every_law_can_be_made_of_words(name: str) -> None:
     entry = laws.found(name)
     law = laws.made(entry, {one: USUAL[one] for one in entry.parameters if one in USUAL})
@@ -572,13 +572,64 @@ def test_every_law_can_be_made_of_words(name: str) -> None:
     assert law.describe()
 
 
-@pytest.mark.parametrize("name", [name for name, one in laws.laws().items() if one.kind == "audio" and name != "room"])
+@pytest.mark.parametrize(
+    "name", [name for name, one in laws.laws().items() if one.kind == "audio" and not one.made_of and name != "room"]
+)
 def test_every_law_for_sounds_can_be_made_of_words(name: str) -> None:
     entry = laws.found(name)
     law = laws.made(entry, {one: USUAL[one] for one in entry.parameters if one in USUAL})
     clean = 0.1 * seeds.normal_like(torch.zeros(1, 8000), 1)
     assert law.sample(clean, 1).shape == clean.shape
     assert law.describe()
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """Recordings at 16 kHz, and a sound at 8 kHz to put them into."""
+    dice = np.random.default_rng(5)
+    (tmp_path / "voices").mkdir()
+    for number in range(2):
+        soundfile.write(tmp_path / "voices" / f"{number}.wav", 0.1 * dice.standard_normal(16_000), 16_000)
+    impulse = np.zeros(800)
+    impulse[[10, 410]] = 0.8, 0.4  # an echo after 25 ms, half as loud
+    soundfile.write(tmp_path / "hall.wav", impulse, 16_000)
+    soundfile.write(tmp_path / "talk.wav", 0.2 * np.sin(0.2 * np.arange(8000)), 8000, subtype="FLOAT")
+    return tmp_path
+
+
+@pytest.mark.parametrize(("law", "files"), [("babble", "voices"), ("recorded", "voices/0.wav")])
+def test_recordings_of_ones_own_are_put_under_a_sound(own: Path, law: str, files: str) -> None:
+    result = denoise("noise", "add", law, own / "talk.wav", "-o", own / "out.wav", "--from", own / files, "--snr", 10)
+    assert result.exit_code == 0, result.stderr
+    clean, noisy = (soundfile.read(own / name)[0] for name in ("talk.wav", "out.wav"))
+    assert 10 * np.log10(np.mean(clean**2) / np.mean((noisy - clean) ** 2)) == pytest.approx(10, abs=0.3)
+
+
+def test_a_measured_room_is_heard(own: Path) -> None:
+    clean = np.random.default_rng(6).uniform(-0.1, 0.1, 4000)
+    soundfile.write(own / "dry.wav", clean, 16_000, subtype="FLOAT")
+    line = ("noise", "add", "measured-room", own / "dry.wav", "-o", own / "wet.wav", "--from", own / "hall.wav")
+    assert denoise(*line).exit_code == 0
+    wet, _ = soundfile.read(own / "wet.wav")
+    echo = np.concatenate([np.zeros(400), clean[:-400]]) / 2
+    assert wet == pytest.approx(clean + echo, abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("law", "files", "why"),
+    [
+        ("babble", None, "made of a folder of voices"),
+        ("babble", "talk.wav", "a folder of voices is wanted"),
+        ("babble", ".", "is a folder"),
+        ("recorded", "none.wav", "no such recording"),
+    ],
+)
+def test_trouble_with_recordings_is_one_sentence(own: Path, law: str, files: str | None, why: str) -> None:
+    if files == ".":
+        (own / "voices" / "0.wav").unlink(), (own / "voices" / "1.wav").unlink()
+        files, why = "voices", "no sound in it"
+    given = () if files is None else ("--from", own / files)
+    assert why in refused("add", law, own / "talk.wav", "-o", own / "out.wav", *given)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,8 @@ from denoise.noise.cameras import find
 from denoise.noise.darkframes import DarkFrames
 from denoise.noise.laws import Entry, laws, made, value_of
 from denoise.noise.learned import LearnedCamera, opened
-from denoise.signals import Kind
+from denoise.noise.sound_laws import Babble, Recorded
+from denoise.signals import Audio, Kind
 
 MOSAICS = (".npy", ".tif", ".tiff")
 Tile = NDArray[np.float32]  # (2, 2)
@@ -41,7 +42,7 @@ class Order:
     camera: str | None = None  # a calibration's file, or the name of a published camera
     iso: int | None = None
     snr_db: float | None = None  # over active speech
-    folder: Path | None = None  # of dark frames, or of what was learned from them
+    files: Path | None = None  # what the law is made of
 
 
 def add(order: Order) -> Answer:
@@ -53,10 +54,12 @@ def add(order: Order) -> Answer:
 def refused(order: Order) -> Kind:
     """A law for sounds does nothing to a picture."""
     name, path, kind = order.entry.name, order.path, order.entry.kind
-    if order.camera is not None and (kind != "raw" or order.entry.only):
+    if order.camera is not None and (kind != "raw" or order.entry.made_of):
         raise UserError(f"The law {name} knows nothing of cameras; leave out --camera, or take the law camera.")
-    if order.folder is not None and not order.entry.only:
-        raise UserError(f"The law {name} needs no dark frames; leave out --darks, or take the law dark-frames.")
+    if order.files is not None and not order.entry.made_of:
+        raise UserError(f"The law {name} is made of words alone; leave out --from.")
+    if order.files is None and order.entry.made_of:
+        raise UserError(f"The law {name} is made of {order.entry.made_of}; name it, as in --from PATH.")
     if order.snr_db is not None and kind != "audio":
         raise UserError(f"--snr is over active speech, and {name} is no law for sounds; leave it out.")
     if not path.is_file():
@@ -91,19 +94,57 @@ def to_sound(order: Order) -> Answer:
     source = open_sound(order.path)
     rate = source.audio.rate
     timed = {"rate": rate} if "rate" in order.entry.parameters else {}
-    law = made(order.entry, order.words, timed)
+    law = made(order.entry, order.words, timed | from_recordings(order, rate))
     if order.snr_db is not None:
         law = AtSnr(law, order.snr_db, rate)
-    clean = torch.from_numpy(np.concatenate(list(source.audio.blocks(rate)), 1))
+    clean = torch.from_numpy(whole(source.audio))
     noisy = law.sample(clean, order.seed).numpy()
     return law.describe(), save(order.out, source, [noisy.astype(np.float32, copy=False)])
+
+
+def from_recordings(order: Order, rate: int) -> dict[str, Any]:
+    """What a law is made of besides words, at the rate of the sound that it is for."""
+    if order.files is None:
+        return {}
+    if order.entry.law is Babble:
+        return {"voices": tuple(recordings_in(order.files, rate))}
+    sound = recorded(order.files, rate)
+    if order.entry.law is Recorded:
+        return as_fields(Recorded.fit(sound))
+    return {"impulse": torch.from_numpy(whole(sound).mean(0))}
+
+
+def as_fields(law: Recorded) -> dict[str, Any]:
+    return {one.name: getattr(law, one.name) for one in fields(law)}
+
+
+def recordings_in(folder: Path, rate: int) -> Iterator[torch.Tensor]:
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; a folder of voices is wanted.")
+    voices = [path for path in sorted(folder.rglob("*")) if kind_of(path) == "audio"]
+    if not voices:
+        raise UserError(f"{folder}: no sound in it; a folder of voices is wanted.")
+    return (torch.from_numpy(whole(recorded(path, rate))) for path in voices)
+
+
+def recorded(path: Path, rate: int) -> Audio:
+    from denoise.media.sound import open_sound
+    from denoise.resample import at_rate
+
+    if not path.is_file():
+        raise UserError(f"{path}: there is no such recording; check the name.")
+    return at_rate(open_sound(path).audio, rate)
+
+
+def whole(sound: Audio) -> NDArray[np.float32]:
+    return np.concatenate(list(sound.blocks(sound.rate)), 1)
 
 
 def to_mosaic(order: Order) -> Answer:
     if order.out.suffix.lower() not in MOSAICS:
         raise UserError(f"{order.out}: a mosaic is written as .npy or .tif; choose one of these endings.")
     frame = read_frame(order.path)
-    law, known_black = from_folder(order) if order.entry.only else from_words(order)
+    law, known_black = from_folder(order.files, order) if order.files else from_words(order)
     tile = known_black if frame.black_dn is None else in_tile(frame.black_dn, frame.cfa or "RGGB")
     black = repeated(tile, frame.photosites.shape)
     clean = torch.from_numpy(frame.photosites.astype(np.float32) - black)
@@ -119,15 +160,13 @@ def from_words(order: Order) -> tuple[Camera, Tile]:
     return law, in_tile(setting.black_dn if setting else (0.0,) * 4, law.cfa)
 
 
-def from_folder(order: Order) -> tuple[DarkFrames | LearnedCamera, Tile]:
+def from_folder(folder: Path, order: Order) -> tuple[DarkFrames | LearnedCamera, Tile]:
     """The law of what lies there, and the black level where the file does not tell it."""
-    if order.folder is None:
-        raise UserError(f"The law {order.entry.name} is made of a folder of yours; give it, as in --darks darks/.")
     if order.entry.law is DarkFrames:
         words = {name: value_of(order.entry, name, text) for name, text in order.words.items()}
-        law = DarkFrames.fit([read_frame(path) for path in found_in(order.folder)], words.get("gain_dn_per_e"))
+        law = DarkFrames.fit([read_frame(path) for path in found_in(folder)], words.get("gain_dn_per_e"))
         return law, law.black_dn
-    dark = opened(order.folder)
+    dark = opened(folder)
     known = {"read": dark.at(order.iso) if order.iso else dark}
     return made(order.entry, order.words, known), np.full((2, 2), known["read"].level.black_dn, np.float32)
 

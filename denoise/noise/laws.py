@@ -17,15 +17,15 @@ from denoise.errors import UserError
 from denoise.restorer import unknown
 from denoise.signals import Kind
 
-OF_FOLDERS = {  # laws that are made of what lies in a folder, and of a gain
-    "denoise.noise.darkframes": ("dark-frames", "DarkFrames"),
-    "denoise.noise.learned": ("learned", "LearnedCamera"),
+OF_FILES = {  # raw laws that are made of what lies in a folder, and of a gain
+    "denoise.noise.darkframes": ("dark-frames", "DarkFrames", "a folder of dark frames"),
+    "denoise.noise.learned": ("learned", "LearnedCamera", "a folder of learned noise"),
 }
 MODULES: tuple[tuple[str, Kind], ...] = (
     ("denoise.noise.picture_laws", "picture"),
     ("denoise.noise.photograph", "picture"),
     ("denoise.noise.camera", "raw"),
-    *((module, "raw") for module in OF_FOLDERS),
+    *((module, "raw") for module in OF_FILES),
     ("denoise.noise.sound_laws", "audio"),
 )
 SCALARS = (float, int, bool, str)
@@ -53,7 +53,8 @@ class Entry:
     name: str
     law: type[Any]
     kind: Kind
-    only: tuple[str, ...] = ()  # the parameters of a law that is made of something else than words
+    made_of: str = ""  # files of the user, in words; "": it is made of words alone
+    only: tuple[str, ...] = ()  # the parameters that can be set by a word; none: all that can be read
 
     @property
     def parameters(self) -> dict[str, dataclasses.Field[Any]]:
@@ -80,13 +81,14 @@ def laws() -> dict[str, Entry]:
 
 def entries_of(module: types.ModuleType, kind: Kind) -> Iterator[Entry]:
     """As the module lists them itself, else its classes that can be sampled and are given by words alone."""
-    if module.__name__ in OF_FOLDERS:
-        name, law = OF_FOLDERS[module.__name__]
-        yield Entry(name, getattr(module, law), kind, ("gain_dn_per_e",))
+    if module.__name__ in OF_FILES:
+        name, law, files = OF_FILES[module.__name__]
+        yield Entry(name, getattr(module, law), kind, files, ("gain_dn_per_e",))
         return
     listed: Mapping[str, type] | None = getattr(module, "SOUND_LAWS", None)
     if listed is not None:
-        yield from (Entry(name, law, kind) for name, law in listed.items())
+        made_of: Mapping[str, str] = getattr(module, "MADE_OF", {})
+        yield from (Entry(name, law, kind, made_of.get(name, "")) for name, law in listed.items())
         return
     own = (one for one in vars(module).values() if isinstance(one, type) and one.__module__ == module.__name__)
     yield from (Entry(named(law), law, kind) for law in own if is_law(law))

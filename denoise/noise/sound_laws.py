@@ -1,8 +1,7 @@
 """What noise does to a sound: laws with a parameter and a seed, by the name that a command calls them.
 
 Sounds are float32 (C, T), full scale 1; a law that depends on time knows the `rate` it is for. Levels are in dBFS,
-where a root mean square of 1 is 0; `AtSnr` sets them by a ratio to active speech instead. A law that needs more than
-numbers (`Babble` its voices, `MeasuredRoom` its impulse response) has no name here.
+where a root mean square of 1 is 0; `AtSnr` sets them by a ratio to active speech instead.
 """
 
 from __future__ import annotations
@@ -27,9 +26,18 @@ SOUND_LAWS: dict[str, type[Any]] = {
     "quantised": Quantised,
     "coded": Coded,
     "room": SimulatedRoom,
+    "babble": Babble,
+    "recorded": Recorded,
+    "measured-room": MeasuredRoom,
+}
+MADE_OF = {
+    "babble": "a folder of voices",
+    "recorded": "a recording whose noise is wanted",
+    "measured-room": "the recorded impulse response of a room",
 }
 
 __all__ = [
+    "MADE_OF",
     "SOUND_LAWS",
     "AtSnr",
     "Babble",
