@@ -11,7 +11,8 @@ import sys
 import zipfile
 from _compat_pickle import IMPORT_MAPPING  # older pickles know modules by their Python 2 names
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,9 @@ PLAIN = {
     ("builtins", "bytes"): bytes,
     ("builtins", "complex"): complex,
 }
+INERT_OF_TORCH = {("torch", name) for name in ("Size", "device", "dtype", "Generator")} | {
+    ("torch.serialization", "_get_layout"),
+}
 HARMLESS = {"typing", "pathlib", "enum", "argparse", "datetime", "collections", "_codecs"}
 
 
@@ -93,8 +97,10 @@ class Reader(pickle.Unpickler):
             return rebuilt
         if module == "torch._utils" and name == "_rebuild_parameter":
             return lambda data, *_: data
-        if module in ("torch", "torch.storage") and name in STORAGE_TYPES:
+        if module in ("torch", "torch.storage", "torch.cuda") and name in STORAGE_TYPES:
             return STORAGE_TYPES[name]
+        if (module, name) in INERT_OF_TORCH:
+            return Inert
         if runs_code(module):
             raise UserError(
                 f"{self.origin}: it asks to run {module}.{name} while being read; refused. "
@@ -183,16 +189,29 @@ def import_official(path: Path, name: str) -> Path:
         raise UserError(f"There is a model {name!r} already; choose another name.")
     state, around = weights_in(path)
     for made in every_method():
-        found = made.from_official(state, around)
+        with naming(path):
+            found = made.from_official(state, around)
         if found is not None:
             return shelved(made, found, name, path)
     keys = ", ".join(list(state)[:4])
     raise UserError(f"{path}: no method here knows this network; its first weights are called {keys}.")
 
 
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """What is wrong with a checkpoint's content is said with its name."""
+    try:
+        yield
+    except UserError as fault:
+        raise UserError(f"{path}: {fault}") from None
+    except (TypeError, ValueError, KeyError) as fault:
+        raise UserError(f"{path}: its settings make no network ({fault}); is it a checkpoint of the paper?") from None
+
+
 def shelved(made: type[Method], found: Official, name: str, path: Path) -> Path:
     network, state = found
-    method = made(**network)
+    with naming(path):
+        method = made(**network)
     compare_keys(method, state, path)
     content = save({key: value.contiguous() for key, value in state.items()})
     registered = next(key for key, value in REGISTRY.items() if value is made)
@@ -214,10 +233,20 @@ def shelved(made: type[Method], found: Official, name: str, path: Path) -> Path:
 def compare_keys(method: Method, state: Mapping[str, Tensor], path: Path) -> None:
     wanted = {key: tuple(value.shape) for key, value in method.state_dict().items()}
     given = {key: tuple(value.shape) for key, value in state.items()}
-    wrong = sorted(set(wanted.items()) ^ set(given.items()))
-    if wrong:
-        names = ", ".join(sorted({key for key, _ in wrong})[:6])
-        raise UserError(f"{path}: not the architecture of {type(method).__name__}; these differ: {names}.")
+    faults = {
+        "missing": sorted(wanted.keys() - given.keys()),
+        "unknown": sorted(given.keys() - wanted.keys()),
+        "of another size": sorted(key for key in wanted.keys() & given.keys() if wanted[key] != given[key]),
+    }
+    told = "; ".join(f"{fault}: {listed(names)}" for fault, names in faults.items() if names)
+    if told:
+        raise UserError(f"{path}: not the architecture of {type(method).__name__}; {told}.")
+
+
+def listed(names: list[str]) -> str:
+    """The first few, and how many more there are."""
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return ", ".join(names[:4]) + more
 
 
 def toml_value(value: object) -> str:
@@ -225,4 +254,6 @@ def toml_value(value: object) -> str:
         return str(value).lower()
     if isinstance(value, (tuple, list)):
         return "[" + ", ".join(toml_value(item) for item in value) + "]"
+    if isinstance(value, Mapping):
+        return "{ " + ", ".join(f"{key} = {toml_value(item)}" for key, item in value.items()) + " }"
     return repr(value) if isinstance(value, (int, float)) else f'"{value}"'
