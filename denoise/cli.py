@@ -292,7 +292,11 @@ def import_(
 @app.command()
 def train(
     name: Annotated[str, typer.Argument(metavar="NAME", help="A model with a recipe, or its folder.")],
-    data: Annotated[Path, typer.Option(help="Folder of training data, as the model's card names it.")],
+    data: Annotated[
+        Path | None, typer.Option(help="Folder of training data; for sound with speech/, noise/ and rooms/ in it.")
+    ] = None,
+    speech: Annotated[Path | None, typer.Option(help="Folder of voices without noise, for a sound model.")] = None,
+    noise: Annotated[Path | None, typer.Option(help="Folder of noise without voices, for a sound model.")] = None,
     minutes: Annotated[float, typer.Option(min=0.1, help="How long to train.")] = 60.0,
     publish: Annotated[bool, typer.Option("--publish", help="Put the best weights into the model's folder.")] = False,
 ) -> None:
@@ -301,7 +305,7 @@ def train(
     from denoise.zoo import find
 
     card = find(name)
-    run = recipes.train_model(card, data, minutes, say)
+    run = recipes.train_model(card, recipes.Material(data, speech, noise), minutes, say)
     say(f"Best weights and their curve: {run}")
     if publish:
         recipes.publish(run, card)

@@ -22,7 +22,14 @@ from denoise.methods.method import Method
 LOG = "log.jsonl"
 WORTH_COMPILING = 10  # minutes; it takes one or two
 Batches = Callable[[int], tuple[Tensor, Tensor]]
-Validate = Callable[[Method], dict[str, float]]
+Scores = dict[str, float]
+Validate = Callable[[Method], Scores]
+Score = Callable[[Scores], float]
+
+
+def mean(scores: Scores) -> float:
+    """The one number by which the best weights are chosen, where nothing else is said."""
+    return sum(scores.values()) / len(scores)
 
 
 @dataclass(frozen=True)
@@ -94,7 +101,7 @@ class Run:
         for name, value in self.method.state_dict().items():
             self.average[name].lerp_(value, 1 - keep)
 
-    def averaged(self, measure: Validate) -> dict[str, float]:
+    def averaged(self, measure: Validate) -> Scores:
         """Scores of the averaged weights; the weights in training stay as they are."""
         kept = {name: value.clone() for name, value in self.method.state_dict().items()}
         self.method.load_state_dict(self.average)
@@ -106,7 +113,14 @@ class Run:
         return scores
 
 
-def train(run: Run, batches: Batches, validate: Validate, minutes: float, tell: Callable[[str], None]) -> None:
+def train(
+    run: Run,
+    batches: Batches,
+    validate: Validate,
+    minutes: float,
+    tell: Callable[[str], None],
+    score: Score = mean,
+) -> None:
     """Train for that long; `weights.safetensors` in the run's folder is the best average seen."""
     run.resume()
     if minutes > WORTH_COMPILING:
@@ -120,11 +134,11 @@ def train(run: Run, batches: Batches, validate: Validate, minutes: float, tell: 
             saved = True
         total += run.advance(*batches(run.step), run.schedule.factor(run.step, spent))
         if time.monotonic() - noted > min(600, 6 * minutes):
-            best = note(run, validate, total / (run.step - first), best, tell)
+            best = note(run, validate, total / (run.step - first), best, tell, score)
             first, total, noted = run.step, 0.0, time.monotonic()
             if not saved:
                 run.save()
-    note(run, validate, total / max(run.step - first, 1), best, tell)
+    note(run, validate, total / max(run.step - first, 1), best, tell, score)
 
 
 def best_of(folder: Path) -> float:
@@ -134,14 +148,16 @@ def best_of(folder: Path) -> float:
     return max(float(json.loads(line)["score"]) for line in log.read_text().splitlines())
 
 
-def note(run: Run, validate: Validate, loss: float, best: float, tell: Callable[[str], None]) -> float:
+def note(
+    run: Run, validate: Validate, loss: float, best: float, tell: Callable[[str], None], score: Score = mean
+) -> float:
     """Write down where we are; keep the weights if they are the best so far."""
     scores = run.averaged(validate)
-    score = sum(scores.values()) / len(scores)
-    line = {"step": run.step, "loss": loss, "score": score} | scores
+    reached = score(scores)
+    line = {"step": run.step, "loss": loss, "score": reached} | scores
     with (run.folder / LOG).open("a") as log:
         log.write(json.dumps(line) + "\n")
     tell(" ".join(f"{name} {value:.3f}" for name, value in line.items()))
-    if score > best:
+    if reached > best:
         save_file(run.average, run.folder / "weights.safetensors")
-    return max(score, best)
+    return max(reached, best)

@@ -54,7 +54,7 @@ def any_two(dice: Random) -> Mixed:
 
 
 LAWS: dict[str, Draw] = {
-    "gaussian": lambda dice: Gaussian(dice.uniform(0, 55)),
+    "gaussian": lambda dice: Gaussian(dice.triangular(0, 55, 15)),
     "poisson": lambda dice: Poisson(log_uniform(dice, 15, 3000)),
     "speckle": lambda dice: Speckle(log_uniform(dice, 0.001, 0.1)),
     "salt_and_pepper": lambda dice: SaltAndPepper(log_uniform(dice, 0.002, 0.05)),

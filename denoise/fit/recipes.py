@@ -4,47 +4,93 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import re
 import tomllib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import torch
 from matplotlib.figure import Figure
 from safetensors.torch import load_file, save
 from torch import Tensor
 
 from denoise import zoo
 from denoise.errors import UserError
-from denoise.fit.loop import LOG, Run, Schedule, Validate, train
+from denoise.fit.loop import LOG, Batches, Run, Schedule, Score, Scores, Validate, mean, train
 from denoise.fit.pictures import Pairs, Photographs, validation_pairs
-from denoise.measure.scores import psnr
+from denoise.measure.scores import measured, psnr
 from denoise.media.atomic import atomic
 from denoise.methods.method import Method
+from denoise.signals import Kind
+
+if TYPE_CHECKING:
+    from denoise.fit.speech import Case
 
 RECIPE = "recipe.toml"
 JUDGED = 6  # photographs under every validation law; more would cost more time than they tell
+HEARD = 24  # mixtures of voices and noise
+
+Recipe = dict[str, Any]
 
 
-def recipe_of(card: zoo.Card) -> dict[str, Any]:
+def recipe_of(card: zoo.Card) -> Recipe:
     try:
         return tomllib.loads((card.folder / RECIPE).read_text())
     except FileNotFoundError:
         raise UserError(f"{card.name} has no {RECIPE}: there is nothing to train.") from None
 
 
+@dataclass(frozen=True)
+class Lessons:
+    """What there is to learn from, and how it is judged."""
+
+    batches: Batches
+    validate: Validate
+    score: Score = mean
+    unit: str = "PSNR, dB"  # of the curves
+
+
+@dataclass(frozen=True)
+class Material:
+    """Where the training data lie: one folder of all, or for sound one of voices and one of noise."""
+
+    root: Path | None = None
+    speech: Path | None = None
+    noise: Path | None = None
+
+    def folder(self, *names: str) -> Path | None:
+        """The first of these that is in the root."""
+        if self.root is None:
+            return None
+        return next((self.root / name for name in names if (self.root / name).is_dir()), None)
+
+
 def train_model(
-    card: zoo.Card, data: Path, minutes: float, tell: Callable[[str], None], runs: Path = Path("runs")
+    card: zoo.Card, data: Material | Path, minutes: float, tell: Callable[[str], None], runs: Path = Path("runs")
 ) -> Path:
     """Train on, from the card's weights or from where the last run stopped; the run's folder."""
     recipe = recipe_of(card)
-    photographs = Photographs.of(data)
-    pairs = Pairs(photographs, recipe["mix"], **recipe["data"])
+    material = data if isinstance(data, Material) else Material(data)
+    lessons = LESSONS[card.kind](recipe, material, runs, tell)
     run = Run(zoo.method_of(card), runs / card.name, Schedule(**recipe["schedule"]))
     run.step = int(card.entries.get("steps", 0))
-    train(run, pairs.at, judge(photographs), minutes, tell)
-    curve(run.folder, run.folder / "curve.png")
+    train(run, lessons.batches, lessons.validate, minutes, tell, lessons.score)
+    curve(run.folder, run.folder / "curve.png", lessons.unit)
     return run.folder
+
+
+# Pictures
+
+
+def of_pictures(recipe: Recipe, material: Material, runs: Path, tell: Callable[[str], None]) -> Lessons:
+    if material.root is None:
+        raise UserError("Clean photographs are wanted: name their folder with --data.")
+    photographs = Photographs.of(material.root)
+    return Lessons(Pairs(photographs, recipe["mix"], **recipe["data"]).at, judge(photographs))
 
 
 def judge(photographs: Photographs) -> Validate:
@@ -60,6 +106,73 @@ def judge(photographs: Photographs) -> Validate:
 def mean_psnr(method: Method, noisy: Tensor, clean: Tensor) -> float:
     scores = [psnr(truth.numpy(), method(one[None])[0].numpy()) for one, truth in zip(noisy, clean, strict=True)]
     return sum(scores) / len(scores)
+
+
+# Sound
+
+
+def of_sound(recipe: Recipe, material: Material, runs: Path, tell: Callable[[str], None]) -> Lessons:
+    from denoise.fit import speech
+
+    voices = material.speech or material.folder("speech_train", "speech")
+    noises = material.noise or material.folder("noise_train", "noise")
+    if voices is None or noises is None:
+        raise UserError(
+            "Voices and noise are wanted: name two folders with --speech and --noise, "
+            "or with --data one that holds speech/ and noise/."
+        )
+    cache = runs / "cache"
+    voice = speech.divided(
+        speech.Sounds.of(voices, cache, tell, recipe.get("voices")), speech.SPEECH_ASIDE, speech.voice_of
+    )
+    noise = speech.divided(
+        speech.Sounds.of(noises, cache, tell, recipe.get("noises")), speech.NOISE_ASIDE, speech.place_of
+    )
+    echoes = material.folder("rir/train_sim", "rooms")
+    if echoes is None:
+        tell("No impulse responses of rooms (rooms/): trained without echo.")
+    rooms = speech.rooms_of(echoes) if echoes else []
+    training, validation = (
+        speech.Mixtures(one, other, rooms, recipe["mix"], **recipe["data"])
+        for one, other in zip(voice, noise, strict=True)
+    )
+    return Lessons(training.at, heard(speech.cases(validation, HEARD)), speech_score, "PESQ, SI-SDR / 10 dB, STOI")
+
+
+def heard(cases: list[Case]) -> Validate:
+    """Mean scores of what is kept aside; PESQ only where it is installed."""
+    names = [name for name in ("pesq", "si_sdr", "stoi") if name != "pesq" or find_spec("pesq")]
+
+    def measure(method: Method) -> Scores:
+        rows = [
+            measured(
+                "audio", method(torch.from_numpy(case.noisy)[None, None])[0].numpy(), case.clean[None], 16_000, names
+            )
+            for case in cases
+        ]
+        means = {name: mean_of([row[name] for row in rows]) for name in names}
+        return means | {"si_sdr": means["si_sdr"] / 10}
+
+    return measure
+
+
+def mean_of(values: Iterable[float]) -> float:
+    """Of those that have a meaning; 0 where none has."""
+    known = [value for value in values if not math.isnan(value)]
+    return sum(known) / max(len(known), 1)
+
+
+def speech_score(scores: Scores) -> float:
+    return sum(scores.values())
+
+
+LESSONS: dict[Kind, Callable[[Recipe, Material, Path, Callable[[str], None]], Lessons]] = {
+    "picture": of_pictures,
+    "audio": of_sound,
+}
+
+
+# Results
 
 
 def publish(folder: Path, card: zoo.Card) -> None:
@@ -90,7 +203,7 @@ def stated(text: str, key: str, value: str) -> str:
     return f"{head.rstrip()}\n{line}\n" + (f"\n[{rest}" if table else "")
 
 
-def curve(folder: Path, picture: Path) -> None:
+def curve(folder: Path, picture: Path, unit: str = "PSNR, dB") -> None:
     """The run's loss and scores over its steps, as a picture."""
     lines = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
     names = [name for name in lines[-1] if name not in ("step", "loss", "score")]
@@ -101,7 +214,7 @@ def curve(folder: Path, picture: Path) -> None:
     above.set_ylabel("loss")
     for name in names:
         below.plot(steps, [line[name] for line in lines], label=name)
-    below.set_ylabel("PSNR, dB")
+    below.set_ylabel(unit)
     below.set_xlabel("step")
     below.legend(ncols=3)
     figure.savefig(picture, dpi=90)
