@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Protocol
@@ -82,10 +83,26 @@ class Restorer(Protocol):
         """Statistics of the whole signal, to be handed to every piece; called when `facts.surveys`.
 
         Of a sound, `pieces` are all of it in order; of a picture, the whole or a fair sample sheet of it.
+        Where the items of a batch need surveys of different lengths, they are put `together`.
         """
         ...
 
     def to(self, device: str) -> Restorer: ...
+
+
+def together(surveys: Sequence[Tensor]) -> Tensor:
+    """Surveys (1, n, m) of several signals as one; the rows that one has less than another are no numbers."""
+    import torch
+
+    most = max(survey.shape[1] for survey in surveys)
+    missing = ((survey, most - survey.shape[1]) for survey in surveys)
+    return torch.cat([torch.nn.functional.pad(survey, (0, 0, 0, rows), value=math.nan) for survey, rows in missing])
+
+
+def own(survey: Tensor) -> Tensor:
+    """The survey (1, …) of one signal, without rows that are only there for others."""
+    absent = survey.isnan()
+    return survey[:, ~absent[0].flatten(1).all(1)] if bool(absent.any()) else survey
 
 
 def unknown(what: str, name: str, known: list[str], there: str = "there") -> str:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from denoise.methods.method import Method, Official, method
 from denoise.networks import idf
 from denoise.networks.idf_loop import Loop, StopRule
-from denoise.restorer import Knob
+from denoise.restorer import Knob, own, together
 
 OFFICIAL_MEAN = (0.36187348, 0.4361255, 0.4335091)  # as the released weights know them: blue first
 OFFICIAL_STD = (0.19088039, 0.19967876, 0.21309015)
@@ -62,17 +62,19 @@ class IDF(Method):
         return [self.pictured(step.image) for step in self.network.steps(self.normalised(noisy), iterations)]
 
     def forward(self, noisy: Tensor, survey: Tensor | None = None, iterations: float = 0) -> Tensor:
-        given = int(iterations) if survey is None else survey.shape[1]
-        if not given and noisy.shape[0] > 1:  # every picture decides for itself
-            return torch.cat([self(picture[None]) for picture in noisy])
-        steps = self.run(self.normalised(noisy), given, survey)
+        if noisy.shape[0] > 1 and (survey is not None or not iterations):  # every picture goes as far as it needs
+            known = [None] * len(noisy) if survey is None else list(survey.expand(len(noisy), -1, -1).split(1))
+            return torch.cat([self(picture[None], one) for picture, one in zip(noisy, known, strict=True)])
+        rows = None if survey is None else own(survey)
+        given = int(iterations) if rows is None else rows.shape[1]
+        steps = self.run(self.normalised(noisy), given, rows)
         return self.pictured(steps[-1].image).clamp(0, 1)
 
     def survey(self, pieces: Iterable[Tensor], **knobs: float) -> Tensor:
         """The statistics of every iteration that this picture needs: (1, iterations, STATISTICS)."""
         (whole,) = pieces
-        steps = self.run(self.normalised(whole), int(knobs.get("iterations", 0)), None)
-        return torch.stack([step.statistics for step in steps], 1)
+        runs = (self.run(self.normalised(one), int(knobs.get("iterations", 0)), None) for one in whole.split(1))
+        return together([torch.stack([step.statistics for step in steps], 1) for steps in runs])
 
     def run(self, image: Tensor, iterations: int, survey: Tensor | None) -> list[idf.Step]:
         """That many iterations, or as many as the picture needs where none are asked for."""

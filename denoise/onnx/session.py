@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from denoise.errors import UserError
 from denoise.onnx.label import code_digest, controls, facts_in, model_digest
-from denoise.restorer import Facts, unknown
+from denoise.restorer import Facts, own, together, unknown
 from denoise.zoo import Card, Engine
 
 if TYPE_CHECKING:
@@ -75,10 +75,8 @@ class OnnxRestorer:
         return torch.cat(restored)
 
     def survey(self, pieces: Iterable[Tensor], **knobs: float) -> Tensor:
-        import torch
-
         (whole,) = pieces
-        return torch.cat([self.run(item, None, knobs)[1] for item in whole.split(1)])
+        return together([self.run(item, None, knobs)[1] for item in whole.split(1)])
 
     def run(self, noisy: Tensor, survey: Tensor | None, knobs: Mapping[str, float]) -> list[Tensor]:
         """All outputs for one item."""
@@ -107,7 +105,7 @@ def surveys_for(count: int, survey: Tensor | None) -> list[Tensor | None]:
     """One for every item of a batch; all may share one."""
     if survey is None:
         return [None] * count
-    return list(survey.expand(count, *survey.shape[1:]).split(1))
+    return [own(one) for one in survey.expand(count, *survey.shape[1:]).split(1)]
 
 
 def no_rows(shape: list[int | str]) -> tuple[int, ...]:
