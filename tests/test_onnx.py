@@ -169,7 +169,7 @@ def idf_card(tmp_path_factory: pytest.TempPathFactory) -> zoo.Card:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         weights = weights_of(IDF(hidden=8))
-    return card_of(tmp_path_factory.mktemp("models") / "idf-tiny", "idf", "hidden = 8", weights=weights)
+    return card_of(tmp_path_factory.mktemp("models") / "idf-tiny", "idf", "hidden = 8\nenough = 3.0", weights=weights)
 
 
 @pytest.fixture(scope="module")
@@ -203,10 +203,8 @@ def test_any_number_of_iterations(ours: OnnxRestorer, theirs: zoo.TorchRestorer,
 
 
 def test_each_picture_gets_the_iterations_that_it_needs(ours: OnnxRestorer, theirs: zoo.TorchRestorer) -> None:
-    smooth = 0.5 + 0.2 * torch.linspace(0, 3, 40).sin().expand(1, 3, 33, 40)
-    grain = torch.randn(5, 3, 33, 40, generator=torch.Generator().manual_seed(1))
-    shares = torch.tensor([0.01, 0.03, 0.1, 0.2, 0.3])[:, None, None, None]
-    pictures = list((smooth + shares * grain).clamp(0, 1).split(1))
+    tint = waves(33, 40).mean((2, 3), keepdim=True)
+    pictures = [tint + share * (waves(33, 40, seed) - tint) for seed, share in enumerate((0.02, 0.1, 0.3, 0.6, 1.0))]
     counts = [ours.survey([picture]).shape[1] for picture in pictures]
     assert counts == [theirs.survey([picture]).shape[1] for picture in pictures]
     assert len(set(counts)) > 1, "else this shows nothing"
