@@ -75,6 +75,12 @@ def test_a_sound_of_hardly_a_sample_has_no_effect(length: int) -> None:
     assert sound_effect(np.ones(length), np.ones(length)).removed_pauses_db is None
 
 
+def test_a_sound_that_goes_on_beyond_what_was_restored_is_compared_as_far_as_that() -> None:
+    noisy, on = bursts()
+    quieter = np.where(on, 0.9, 0.1).astype(np.float32) * noisy
+    assert heard(noisy, quieter[:, :-5000]).effect.removed_pauses_db == pytest.approx(20, abs=0.1)
+
+
 def test_a_sound_that_is_read_twice_counts_once() -> None:
     noisy, _ = bursts()
     listener = Listener(Audio.from_array(noisy, RATE))

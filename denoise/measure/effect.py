@@ -127,8 +127,9 @@ class Listener:
 
 def sound_effect(before: Powers, after: Powers, clipped: int = 0) -> SoundEffect:
     """From the powers of frames. Pauses are told by what is left: the noise hides them in what was there."""
-    known = before > NOTHING
-    before, after = before[known], after[known]
+    count = min(len(before), len(after))  # what lies beyond the stated length of a file was not restored
+    known = before[:count] > NOTHING
+    before, after = before[:count][known], after[:count][known]
     if len(before) < LEAST_FRAMES:
         return SoundEffect(None, None, None, None, clipped)
     loud = np.quantile(after, LOUDEST)
