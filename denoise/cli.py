@@ -20,6 +20,7 @@ from denoise.noise_cli import app as noise  # typer alone: what its commands nee
 if TYPE_CHECKING:
     from denoise.batch.plan import Plan
     from denoise.batch.recipe import Recipe
+    from denoise.measure.draws import Draws
     from denoise.report import Report
 
 EXTRAS = {"gradio": "web", "pesq": "scores", "speechmos": "scores", "onnx": "export", "onnxscript": "export"}
@@ -67,6 +68,10 @@ app.add_typer(noise, name="noise", cls=Faces)
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 ModelName = Annotated[str, typer.Option("--model", "-m", help="auto, a model's name, or its folder.")]
 EngineName = Annotated[str, typer.Option("--engine", help="torch or onnx.")]
+Settings = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KNOB=VALUE", help="Turn a knob of the model; `denoise models NAME` lists them."),
+]
 DeviceName = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 
 
@@ -110,10 +115,7 @@ def clean(
     model: ModelName = "auto",
     strength: Annotated[float, typer.Option(help="0: as it was, 1: all that the model removes.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Same seed, same result, for models that draw random numbers.")] = 0,
-    settings: Annotated[
-        list[str] | None,
-        typer.Option("--set", metavar="KNOB=VALUE", help="Turn a knob of the model; `denoise models NAME` lists them."),
-    ] = None,
+    settings: Settings = None,
     engine: EngineName = "torch",
     device: DeviceName = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make results anew that are there already.")] = False,
@@ -171,6 +173,11 @@ def compare(
         Path | None, typer.Option("--out", "-o", help="PNG to draw: before, after, and what was removed.")
     ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace that PNG if it is there.")] = False,
+    model: Annotated[
+        str | None,
+        typer.Option("--model", "-m", help="A model that draws random numbers: also draw where it is not sure."),
+    ] = None,
+    settings: Settings = None,
     as_json: AsJson = False,
 ) -> None:
     """Show what was removed: numbers, and a picture of before, after and the difference."""
@@ -178,7 +185,7 @@ def compare(
 
     if out is not None:
         refuse_drawing(out, overwrite, (noisy, cleaned))
-    found = compared(noisy, cleaned)
+    found = compared(noisy, cleaned, draws_of(model, settings, noisy, cleaned) if model and out else None)
     show(found.numbers, as_json, [{"number": name, "value": value} for name, value in found.numbers.items()])
     if out is not None:
         from denoise.media.atomic import atomic
@@ -186,6 +193,20 @@ def compare(
         with atomic(out) as draft:
             found.drawing.save(draft, "PNG")
         say(f"Drawn: {out}")
+
+
+def draws_of(model: str, settings: list[str] | None, noisy: Path, cleaned: Path) -> Draws:
+    from denoise.batch.recipe import Recipe, knobs_of, ready
+    from denoise.measure.comparison import kind_of_both
+    from denoise.measure.draws import Draws
+    from denoise.media.find import NAMES
+
+    kind = kind_of_both(noisy, cleaned)
+    recipe = Recipe(model, knobs=knobs_of(settings or ()))
+    if recipe.only != kind:
+        raise UserError(f"{model} is not for {NAMES[kind]}s; name the model that cleaned {cleaned}.")
+    made = ready(recipe, [kind])[kind]
+    return Draws(made.restorer, made.options)
 
 
 def refuse_drawing(out: Path, overwrite: bool, inputs: tuple[Path, ...]) -> None:
@@ -298,6 +319,7 @@ def train(
     speech: Annotated[Path | None, typer.Option(help="Folder of voices without noise, for a sound model.")] = None,
     noise: Annotated[Path | None, typer.Option(help="Folder of noise without voices, for a sound model.")] = None,
     minutes: Annotated[float, typer.Option(min=0.1, help="How long to train.")] = 60.0,
+    device: DeviceName = "auto",
     publish: Annotated[bool, typer.Option("--publish", help="Put the best weights into the model's folder.")] = False,
 ) -> None:
     """Train a model by its recipe; stopped and started again, it goes on where it was."""
@@ -305,7 +327,7 @@ def train(
     from denoise.zoo import find
 
     card = find(name)
-    run = recipes.train_model(card, recipes.Material(data, speech, noise), minutes, say)
+    run = recipes.train_model(card, recipes.Material(data, speech, noise), minutes, say, device=device)
     say(f"Best weights and their curve: {run}")
     if publish:
         recipes.publish(run, card)

@@ -59,8 +59,13 @@ class Facts:
     bound: float = 1e-5  # how far chunked and whole may differ at most, of full scale
     surveys: bool = False  # wants whole-signal statistics before the first piece
     seeded: bool = False  # draws random numbers: same seed, same result
+    placed: bool = False  # wants to know where in the signal a piece begins; what is seeded always does
     knobs: tuple[Knob, ...] = ()
     card: Mapping[str, Any] = field(default_factory=dict)  # licence, paper, trained_on, scores…
+
+    @property
+    def wants_place(self) -> bool:
+        return self.placed or self.seeded
 
     def settings(self, given: Mapping[str, float]) -> dict[str, float]:
         """All knobs with their values, the given ones checked."""

@@ -181,7 +181,7 @@ def picture_bands(picture: Picture, careful: Careful, options: Options, tick: Ti
         top, bottom = row.widened(context, picture.height)
         left, right = column.widened(context, picture.width)
         noisy = finite(picture.region(slice(top, bottom), slice(left, right)))
-        place = {"top": top, "left": left} if facts.seeded else {}
+        place = {"top": top, "left": left} if facts.wants_place else {}
         restored = in_colours(careful, noisy, survey, place)
         kept = (..., slice(row.start - top, row.stop - top), slice(column.start - left, column.stop - left))
         return blended(noisy, restored, options.strength)[kept]
@@ -303,7 +303,7 @@ def pieces_of(audio: Audio, careful: Careful, options: Options, tick: Tick, mixi
         for number, cut in enumerate(cuts):
             start, stop = cut.widened(context, audio.length)
             noisy = window.read(start, stop)
-            place = {"start": start} if facts.seeded else {}
+            place = {"start": start} if facts.wants_place else {}
             restored = in_voices(careful, noisy, survey, extra | place)
             kept = slice(cut.start - start, cut.stop - start)
             yield cut, mixing(noisy, restored, options.strength)[:, kept]

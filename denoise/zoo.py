@@ -6,7 +6,7 @@ import hashlib
 import os
 import tomllib
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -23,7 +23,7 @@ Engine = Literal["torch", "onnx"]
 HERE = Path(__file__).resolve().parent
 CARD = "model.toml"
 WEIGHTS = "weights.safetensors"
-FROM_METHOD = ("rate", "channels", "multiple", "least", "context", "piece", "bound", "surveys", "seeded", "knobs")
+FROM_METHOD = tuple(field.name for field in fields(Facts) if field.name not in ("name", "kind", "card"))
 
 
 @dataclass(frozen=True)
@@ -148,8 +148,18 @@ def weights_of(card: Card) -> dict[str, Tensor]:
 def facts_of(card: Card, method: Method) -> Facts:
     """The method's facts, with what the card says of them taking precedence."""
     overrides = dict(card.entries.get("facts", {}))
+    refuse_untrue(card, "kind", card.kind, method.kind)
+    refuse_untrue(card, "[facts] rate", overrides.get("rate", method.rate), method.rate)
     facts = {key: getattr(method, key) for key in FROM_METHOD} | overrides
     return Facts(name=card.name, kind=card.kind, card=card.entries, **facts)
+
+
+def refuse_untrue(card: Card, what: str, said: object, true: object) -> None:
+    """What a network is made for is no matter of choice."""
+    if said != true:
+        raise UserError(
+            f"{card.folder / CARD}: {what} = {said!r}, but its network is made for {true!r}; correct the card."
+        )
 
 
 class TorchRestorer:

@@ -110,7 +110,9 @@ def direct(restorer: Restorer, batch: Tensor, **knobs: float) -> Tensor:
     if facts.kind == "audio" and not facts.rate:
         given["rate"] = float(rate_of(facts))
     if facts.seeded:
-        given |= {"seed": 3} | dict.fromkeys(("start",) if facts.kind == "audio" else ("top", "left"), 0)
+        given |= {"seed": 3}
+    if facts.wants_place:
+        given |= dict.fromkeys(("start",) if facts.kind == "audio" else ("top", "left"), 0)
     places = {name: value for name, value in given.items() if name not in ("seed", "start", "top", "left")}
     survey = restorer.survey([batch], **places) if facts.surveys else None
     return restorer(batch, survey, **given)

@@ -148,6 +148,32 @@ class Echo(Method):
         return 0.5 * (noisy + before) * (rate / 48000.0) + 0.1 * noisy.mean(1, keepdim=True)
 
 
+@method("toy_level")
+class Level(Method):
+    """Sound by its peak, which is that of all of it."""
+
+    kind = "audio"
+    channels = None
+    rate = 8000
+    piece = 3000
+    surveys = True
+
+    def survey(self, pieces: Iterable[Tensor], **knobs: float) -> Tensor:
+        return torch.stack([piece.abs().amax().view(1, 1) for piece in pieces]).amax(0)
+
+    def forward(self, noisy: Tensor, survey: Any = None) -> Tensor:
+        return noisy / (noisy.abs().amax() if survey is None else survey[:, :, None])
+
+    def graph(self) -> nn.Module:
+        return Levelled()
+
+
+class Levelled(nn.Module):
+    def forward(self, noisy: Tensor, survey: Tensor) -> tuple[Tensor, Tensor]:
+        here = noisy.abs().flatten(1).amax(1, keepdim=True)
+        return noisy / torch.where(survey > 0, survey, here)[:, :, None], torch.maximum(survey, here)
+
+
 @pytest.fixture(scope="module")
 def blend(tmp_path_factory: pytest.TempPathFactory) -> zoo.Card:
     with torch.random.fork_rng():
@@ -314,6 +340,15 @@ def test_sound_of_any_length_rate_and_number_of_channels(tmp_path: Path) -> None
         )
         assert one.shape == samples.shape
         assert np.abs(one - other).max() <= 1e-6
+
+
+def test_a_sound_in_many_blocks_has_one_survey(tmp_path: Path) -> None:
+    card = card_of(tmp_path / "level", "toy_level")
+    made = OnnxRestorer.opened(export.export_model(card, tmp_path), card, "cpu")
+    samples = np.random.default_rng(0).uniform(-0.5, 0.5, (2, 10_000)).astype(np.float32)
+    sound = Audio.from_array(samples, 8000)
+    restored = np.concatenate(list(restore_sound(sound, made)), 1)
+    assert np.abs(restored - samples / np.abs(samples).max()).max() <= 1e-6
 
 
 def test_a_graph_that_differs_is_refused_and_not_left_behind(tmp_path: Path) -> None:
@@ -546,3 +581,49 @@ def test_a_lack_of_memory_is_told_as_such(blend: zoo.Card, blend_graph: Path) ->
     made.session = Failing(made.session, "something else")
     with pytest.raises(onnxruntime.capi.onnxruntime_pybind11_state.Fail, match="something else"):
         made(waves(9, 9))
+
+
+# A whole diffusion in one graph
+
+
+@pytest.mark.timeout(900)
+def test_a_sampler_is_one_graph_and_draws_the_same_noise(tmp_path: Path) -> None:
+    network = """
+        rate = 16000
+        steps = 3
+        spectrogram = { n_fft = 62, hop = 16 }
+        process = { kind = "sbve" }
+        sampler = { kind = "sde" }
+        reading = { predicts = "data_prediction", c_out = "1" }
+        backbone = { variant = "ncsnpp_v2", nf = 8, ch_mult = [1, 2], num_res_blocks = 1, attention = [], local = true }
+    """
+    card = card_of(tmp_path / "bridge", "sgmse", network)
+    torch.manual_seed(0)
+    model = zoo.method_of(card)
+    for weight in model.parameters():
+        if weight.ndim > 1:
+            torch.nn.init.normal_(weight, std=0.7 / weight[0].numel() ** 0.5)
+    facts = zoo.facts_of(card, model)
+    export.save(export.traced(model, facts), label(card, facts), tmp_path / "bridge.onnx")
+    ours, theirs = OnnxRestorer.opened(tmp_path / "bridge.onnx", card, "cpu"), zoo.TorchRestorer(model, facts)
+    for length, wishes in ((4000, {"steps": 2.0, "seed": 5}), (5001, {"steps": 4.0, "samples": 2.0, "start": 77.0})):
+        noisy = verify.signal(facts, (length,), seed=1)
+        one, other = (restorer(noisy, None, **wishes) for restorer in (ours, theirs))
+        assert apart(one, other) <= 1e-4 * float(other.abs().max())
+        assert apart(other, theirs(noisy, None, **wishes | {"seed": 6})) > 1e-2
+
+
+# What a card may not say
+
+
+@pytest.mark.parametrize(
+    ("kind", "facts", "named"),
+    [("audio", "[facts]\nrate = 16000", r"\[facts\] rate = 16000.*8000"), ("picture", "", "kind = 'picture'.*'audio'")],
+)
+def test_a_card_that_contradicts_its_network_is_refused(tmp_path: Path, kind: str, facts: str, named: str) -> None:
+    folder = tmp_path / "level"
+    folder.mkdir()
+    (folder / zoo.CARD).write_text(f'name = "level"\nkind = "{kind}"\nmethod = "toy_level"\n{facts}\n')
+    card = zoo.Card.of(folder)
+    with pytest.raises(UserError, match=named):
+        zoo.load(card)

@@ -79,11 +79,13 @@ def share(tick: Tick, number: int, of: int) -> Tick:
 
 
 def clean_sound(job: Job, ready: Ready, tick: Tick, say: Say) -> Done:
+    from denoise.batch.estimate import tell_if_slow
     from denoise.measure.effect import Listener
     from denoise.media import sound
     from denoise.run import restore_sound
 
     source = sound.open_sound(job.source)
+    tell_if_slow(source.audio, ready, say)
     heard = Listener(source.audio)
     restored = restore_sound(heard.audio, ready.restorer, ready.options, tick, say)
     notes = sound.save(job.target, source, heard.written(restored))

@@ -49,12 +49,12 @@ class Schedule:
 class Run:
     """One model in training: everything that must survive an interruption."""
 
-    def __init__(self, method: Method, folder: Path, schedule: Schedule) -> None:
-        self.method, self.folder, self.schedule = method, folder, schedule
+    def __init__(self, method: Method, folder: Path, schedule: Schedule, device: str = "cpu") -> None:
+        self.method, self.folder, self.schedule, self.device = method.to(device), folder, schedule, device
         self.optimiser = torch.optim.AdamW(method.parameters(), lr=schedule.rate, weight_decay=schedule.weight_decay)
         self.average = {name: value.detach().clone() for name, value in method.state_dict().items()}
         self.step = 0
-        self.half = torch.cuda.is_available() or torch.cpu._is_amx_tile_supported()
+        self.half = device == "cuda" or (device == "cpu" and torch.cpu._is_amx_tile_supported())
         folder.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -75,7 +75,7 @@ class Run:
     def resume(self) -> bool:
         if not self.state_file.exists():
             return False
-        state: dict[str, Any] = torch.load(self.state_file, weights_only=True)
+        state: dict[str, Any] = torch.load(self.state_file, map_location=self.device, weights_only=True)
         self.method.load_state_dict(state["weights"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.average, self.step = state["average"], state["step"]
@@ -83,6 +83,7 @@ class Run:
 
     def advance(self, noisy: Tensor, clean: Tensor, factor: float) -> float:
         """One step; the loss before it."""
+        noisy, clean = noisy.to(self.device), clean.to(self.device)
         for group in self.optimiser.param_groups:
             group["lr"] = self.schedule.rate * factor
         with torch.autocast(noisy.device.type, torch.bfloat16, enabled=self.half):
@@ -102,13 +103,13 @@ class Run:
             self.average[name].lerp_(value, 1 - keep)
 
     def averaged(self, measure: Validate) -> Scores:
-        """Scores of the averaged weights; the weights in training stay as they are."""
+        """Scores of the averaged weights, on the CPU; the weights in training stay as they are."""
         kept = {name: value.clone() for name, value in self.method.state_dict().items()}
         self.method.load_state_dict(self.average)
-        self.method.eval()
+        self.method.eval().to("cpu")
         with torch.no_grad(), torch.compiler.set_stance("force_eager"):
             scores = measure(self.method)
-        self.method.train()
+        self.method.train().to(self.device)
         self.method.load_state_dict(kept)
         return scores
 

@@ -7,7 +7,7 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -19,6 +19,7 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from denoise import zoo
+from denoise.devices import chosen
 from denoise.errors import UserError
 from denoise.fit.loop import LOG, Batches, Run, Schedule, Score, Scores, Validate, mean, train
 from denoise.fit.pictures import Pairs, Photographs, validation_pairs
@@ -70,17 +71,31 @@ class Material:
 
 
 def train_model(
-    card: zoo.Card, data: Material | Path, minutes: float, tell: Callable[[str], None], runs: Path = Path("runs")
+    card: zoo.Card,
+    data: Material | Path,
+    minutes: float,
+    tell: Callable[[str], None],
+    runs: Path = Path("runs"),
+    device: str = "auto",
 ) -> Path:
     """Train on, from the card's weights or from where the last run stopped; the run's folder."""
     recipe = recipe_of(card)
     material = data if isinstance(data, Material) else Material(data)
     lessons = LESSONS[card.kind](recipe, material, runs, tell)
-    run = Run(zoo.method_of(card), runs / card.name, Schedule(**recipe["schedule"]))
+    run = Run(begun(card, recipe), runs / card.name, Schedule(**recipe["schedule"]), chosen(device))
     run.step = int(card.entries.get("steps", 0))
     train(run, lessons.batches, lessons.validate, minutes, tell, lessons.score)
     curve(run.folder, run.folder / "curve.png", lessons.unit)
     return run.folder
+
+
+def begun(card: zoo.Card, recipe: Recipe) -> Method:
+    """The card's network; where it has no weights yet, some of its parts may begin as another model."""
+    method = zoo.method_of(card)
+    if card.weights is None:
+        for part, name in recipe.get("begin", {}).items():
+            method.get_submodule(part).load_state_dict(zoo.method_of(zoo.find(name)).state_dict())
+    return method
 
 
 # Pictures
@@ -136,17 +151,22 @@ def of_sound(recipe: Recipe, material: Material, runs: Path, tell: Callable[[str
         speech.Mixtures(one, other, rooms, recipe["mix"], **recipe["data"])
         for one, other in zip(voice, noise, strict=True)
     )
-    return Lessons(training.at, heard(speech.cases(validation, HEARD)), speech_score, "PESQ, SI-SDR / 10 dB, STOI")
+    judged = heard(speech.cases(validation, HEARD), recipe.get("judged", {}))
+    return Lessons(training.at, judged, speech_score, "PESQ, SI-SDR / 10 dB, STOI")
 
 
-def heard(cases: list[Case]) -> Validate:
+def heard(cases: list[Case], knobs: Mapping[str, float]) -> Validate:
     """Mean scores of what is kept aside; PESQ only where it is installed."""
     names = [name for name in ("pesq", "si_sdr", "stoi") if name != "pesq" or find_spec("pesq")]
 
     def measure(method: Method) -> Scores:
         rows = [
             measured(
-                "audio", method(torch.from_numpy(case.noisy)[None, None])[0].numpy(), case.clean[None], 16_000, names
+                "audio",
+                method(torch.from_numpy(case.noisy)[None, None], **knobs)[0].numpy(),
+                case.clean[None],
+                16_000,
+                names,
             )
             for case in cases
         ]

@@ -14,10 +14,12 @@ from numpy.typing import NDArray
 
 from denoise.errors import BadFile
 from denoise.media.find import NAMES, kind_of
-from denoise.signals import Audio, Picture
+from denoise.signals import Audio, Kind, Picture
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+
+    from denoise.measure.draws import Draws
 
 Floats = NDArray[np.floating[Any]]
 
@@ -36,17 +38,23 @@ class Comparison:
     drawing: Image
 
 
-def compare(noisy: Path, cleaned: Path) -> Comparison:
+def kind_of_both(noisy: Path, cleaned: Path) -> Kind:
     kinds = [kind_of(path) for path in (noisy, cleaned)]
     for path, kind in zip((noisy, cleaned), kinds, strict=True):
         if not path.is_file():
             raise BadFile(f"{path}: no such file; check the path.")
         if kind is None:
             raise BadFile(f"{path}: neither a sound nor a picture by its name.")
-    if kinds[0] != kinds[1]:
-        first, second = (NAMES[kind] for kind in kinds if kind)
-        raise BadFile(f"{noisy} is a {first} and {cleaned} is a {second}; compare two of a kind.")
-    return compare_pictures(noisy, cleaned) if kinds[0] == "picture" else compare_sounds(noisy, cleaned)
+    first, second = (kind for kind in kinds if kind)
+    if first != second:
+        raise BadFile(f"{noisy} is a {NAMES[first]} and {cleaned} is a {NAMES[second]}; compare two of a kind.")
+    return first
+
+
+def compare(noisy: Path, cleaned: Path, draws: Draws | None = None) -> Comparison:
+    """`draws`: of the model that cleaned it, whose uncertainty is to be shown as well."""
+    kind = kind_of_both(noisy, cleaned)
+    return (compare_pictures if kind == "picture" else compare_sounds)(noisy, cleaned, draws)
 
 
 def decibel(power: float) -> float:
@@ -58,13 +66,13 @@ def decibel(power: float) -> float:
 # Pictures
 
 
-def compare_pictures(noisy: Path, cleaned: Path) -> Comparison:
+def compare_pictures(noisy: Path, cleaned: Path, draws: Draws | None) -> Comparison:
     from denoise.media.picture import open_picture
 
     before, after = (values(open_picture(path).page(0).picture) for path in (noisy, cleaned))
     if before.shape != after.shape:
         raise BadFile(f"{size(noisy, before)} and {size(cleaned, after)}; only pictures of one size can be compared.")
-    return Comparison(picture_numbers(before, after), picture_drawing(before, after))
+    return Comparison(picture_numbers(before, after), picture_drawing(before, after, draws))
 
 
 def values(picture: Picture) -> Floats:
@@ -100,17 +108,24 @@ def likeness(removed: Floats, kept: Floats) -> float:
     return float(np.mean(removed * kept, dtype=np.float64)) / math.sqrt(power) if power > 0 else math.nan
 
 
-def picture_drawing(before: Floats, after: Floats) -> Image:
-    """Noisy, cleaned and removed, side by side, where most was changed and where least."""
+def picture_drawing(before: Floats, after: Floats, draws: Draws | None) -> Image:
+    """Noisy, cleaned, removed and the spread, side by side, where most was changed and where least."""
     removed = before - after
     gain = amplification(float(np.sqrt(np.mean(np.square(removed)))))
     rows = []
     for title, (top, left) in places(removed):
         part = (slice(top, top + CROP), slice(left, left + CROP))
         panels = [before[part], after[part], 0.5 + gain * removed[part]]
-        words = [f"noisy ({title}, x {left}, y {top})", "cleaned", f"removed, {gain} times" if gain > 1 else "removed"]
+        words = [f"noisy ({title}, x {left}, y {top})", "cleaned", f"removed{times(gain)}"]
+        if draws:
+            panels.append(gain * draws.of_picture(before[part]))
+            words.append(f"unsure{times(gain)}")
         rows.append([(enlarged(panel), word) for panel, word in zip(panels, words, strict=True)])
     return sheet(rows)
+
+
+def times(gain: int) -> str:
+    return f", {gain} times" if gain > 1 else ""
 
 
 def amplification(rms: float) -> int:
@@ -142,8 +157,8 @@ def enlarged(panel: Floats) -> Image:
 
     bytes_ = np.clip(np.rint(panel * 255), 0, 255).astype(np.uint8)
     picture = Image.fromarray(bytes_ if panel.shape[2] == 3 else bytes_[:, :, 0]).convert("RGB")
-    times = max(1, CROP // max(picture.size))
-    return picture.resize((picture.width * times, picture.height * times), Image.Resampling.NEAREST)
+    size = max(1, CROP // max(picture.size))
+    return picture.resize((picture.width * size, picture.height * size), Image.Resampling.NEAREST)
 
 
 def sheet(rows: Sequence[Sequence[tuple[Image, str]]]) -> Image:
@@ -170,7 +185,7 @@ def sheet(rows: Sequence[Sequence[tuple[Image, str]]]) -> Image:
 # Sound
 
 
-def compare_sounds(noisy: Path, cleaned: Path) -> Comparison:
+def compare_sounds(noisy: Path, cleaned: Path, draws: Draws | None) -> Comparison:
     from denoise.media.sound import open_sound
 
     before, after = (open_sound(path).audio for path in (noisy, cleaned))
@@ -182,7 +197,7 @@ def compare_sounds(noisy: Path, cleaned: Path) -> Comparison:
     if before.length != after.length:
         raise BadFile(f"{noisy} has {before.length} samples, {cleaned} {after.length}; they must be of one length.")
     tally = np.stack([sums(*pair) for pair in both(before, after, stretch(before))])
-    return Comparison(sound_numbers(tally), sound_drawing(before, after, tally[:, REMOVED]))
+    return Comparison(sound_numbers(tally), sound_drawing(before, after, tally[:, REMOVED], draws))
 
 
 def stretch(audio: Audio) -> int:
@@ -230,14 +245,17 @@ def sound_numbers(tally: Floats) -> dict[str, float]:
     }
 
 
-def sound_drawing(before: Audio, after: Audio, changes: Floats) -> Image:
-    """Spectrograms of noisy, cleaned and removed, one below the other, where most was changed and where least."""
+def sound_drawing(before: Audio, after: Audio, changes: Floats, draws: Draws | None) -> Image:
+    """Spectrograms of noisy, cleaned, removed and the spread, one below the other, where most was changed and where
+    least."""
     columns = []
     for title, number in stretches(changes):
         noisy, cleaned = (next(islice(even(audio, stretch(before)), number, None)) for audio in (before, after))
         start = number * CROP_SECONDS
         words = f"noisy ({title}, from {start:g} s)" if start or len(changes) > 1 else "noisy"
-        panels = (noisy, words), (cleaned, "cleaned"), (noisy - cleaned, "removed")
+        panels = [(noisy, words), (cleaned, "cleaned"), (noisy - cleaned, "removed")]
+        if draws:
+            panels.append((draws.of_sound(noisy, before.rate), "unsure: what several results differ by"))
         columns.append([(drawn(samples, before.rate), word) for samples, word in panels])
     return sheet(list(zip(*columns, strict=True)))
 

@@ -29,6 +29,7 @@ class Method(nn.Module):
     bound: float = 1e-5
     surveys: bool = False
     seeded: bool = False
+    placed: bool = False
     knobs: tuple[Knob, ...] = ()
     no_graph: ClassVar[str] = ""  # why there is no ONNX graph of it, in words; "": there is one
 
@@ -37,7 +38,8 @@ class Method(nn.Module):
 
         Controls are the knobs and, where they apply, rate, seed and place, all without axes. A method that
         surveys is also given `survey` and answers (restored, survey); no rows in it mean that none is known.
-        Its axes between the first and the last may have any length.
+        What it answers for a further piece of a sound is the survey of all pieces so far. The axes of a survey
+        between the first and the last may have any length.
         """
         return self
 

@@ -6,7 +6,7 @@ spectrograms shares, whatever guides it, is in `SpectralDiffusion`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import reduce
 from types import MappingProxyType
 from typing import Any
@@ -17,6 +17,8 @@ from torch import Tensor, nn
 from denoise import seeds
 from denoise.errors import UserError
 from denoise.methods.method import Method, Official, method
+from denoise.networks.bands import Bands
+from denoise.networks.loudness import worse_by
 from denoise.networks.ncsnpp import NCSNpp, shaped, sizes_of
 from denoise.networks.spectrogram import Spectrogram, mirrored
 from denoise.processes import Count, Model, Noise, over
@@ -29,6 +31,7 @@ from denoise.restorer import Knob, unknown
 RATES = (8_000, 192_000)  # Hz that speech is worked on at
 PIECE_S, CONTEXT_S = 8.0, 1.5
 SILENT = 1e-9  # a peak below which there is nothing to enhance
+ACTIVE = 3e-3  # of the power of the loudest frame: somebody speaks
 FRAME_BITS = 32  # of a counter of noise; above them draw, part and frequency
 LOSS_STREAM = 1
 
@@ -50,6 +53,7 @@ class SpectralDiffusion(Method):
     kind = "audio"
     channels = None  # all share one gain and the same noise, so that a stereo image stays where it is
     surveys = True
+    placed = True  # frames lie on the grid of the whole sound
     bound = 0.02
 
     def __init__(
@@ -64,9 +68,11 @@ class SpectralDiffusion(Method):
         even: bool = False,
         padding: str = "zeros",
         l1: float = 0.001,
+        heard: float = 0.0,
     ) -> None:
-        """`last` is the paper's t_eps; `padding` fills up frames by zeros or by reflection ("reflect"); `l1` weighs
-        the error of the sound where clean speech is predicted. For `even` see `Times`."""
+        """`last` is the paper's t_eps; `padding` fills up frames by zeros or by reflection ("reflect"). Where clean
+        speech is predicted, `l1` weighs the error of the sound and `heard` what of it is heard, the paper's PESQ loss.
+        For `even` see `Times`."""
         super().__init__()
         self.rate = checked_rate(rate)
         self.piece, self.context = round(PIECE_S * rate), round(CONTEXT_S * rate)
@@ -76,7 +82,8 @@ class SpectralDiffusion(Method):
         self.reading = Reading(**reading)
         if kind == "sbve" and self.reading.predicts != "data_prediction":
             raise UserError("A bridge leads to a clean signal that is predicted: reading.predicts = data_prediction.")
-        self.steps, self.last, self.even, self.padding, self.l1 = steps, last, even, padding, l1
+        self.steps, self.last, self.even, self.padding = steps, last, even, padding
+        self.l1, self.heard = l1, heard
         self.seeded = not isinstance(self.sampler, BridgeOde)
         self.knobs = self.knobs_from(1)
 
@@ -121,15 +128,6 @@ class SpectralDiffusion(Method):
             noisy, peak, int(self.steps if steps is None else steps), int(samples), int(seed), int(start), plainly
         )
 
-    def every_draw(
-        self, noisy: Tensor, survey: Tensor | None = None, steps: float | None = None, samples: float = 1, *,
-        seed: int = 0, start: int = 0,
-    ) -> Iterator[Tensor]:  # fmt: skip
-        """The results whose mean `forward` gives, one by one: how far they differ tells how sure it is."""
-        peak, count = peak_of(noisy) if survey is None else survey, int(self.steps if steps is None else steps)
-        for number in range(int(samples)):
-            yield self.restored(noisy, peak, count, 1, int(seed), int(start), plainly, number)
-
     def restored(
         self,
         noisy: Tensor,
@@ -139,9 +137,8 @@ class SpectralDiffusion(Method):
         seed: Count,
         start: Count,
         repeat: Repeat,
-        first: int = 0,
     ) -> Tensor:
-        """The mean of that many draws, beginning with the draw of number `first`."""
+        """The mean of that many draws."""
         peak = peak[:, :, None]
         sound = (noisy / torch.where(peak > SILENT, peak, 1)).flatten(0, 1)
         block = self.spectrogram.hop * self.frame_multiple
@@ -149,8 +146,7 @@ class SpectralDiffusion(Method):
         exact = isinstance(offset, int) and not self.local
         y = self.spectra(sound, offset, int(offset) if exact else block - 1)
         noise = self.noise(seed, (start - offset) // self.spectrogram.hop, y)
-        before = first * (1 + steps * self.sampler.draws)
-        clean = self.sampled(y, steps, samples, lambda draw: noise(before + draw), repeat)
+        clean = self.sampled(y, steps, samples, noise, repeat)
         wave = self.spectrogram.synthesised(clean, sound.shape[1], offset)
         return wave.unflatten(0, noisy.shape[:2]) * peak
 
@@ -233,16 +229,25 @@ class SpectralDiffusion(Method):
         x = mean + over(sigma, z) * z
         found = read(x, t)
         errors = self.reading.error_of(found, x, z, x0, mean, sigma)
-        if self.reading.predicts == "data_prediction" and self.l1:
-            with torch.autocast(x0.device.type, enabled=False):
-                errors = errors + self.l1 * self.wave_error(found, x0)[:, None, None]
-        return errors
+        if self.reading.predicts != "data_prediction":
+            return errors
+        with torch.autocast(x0.device.type, enabled=False):
+            found, clean = self.spectrogram.expanded(found), self.spectrogram.expanded(x0)
+            beside = self.l1 * self.wave_error(found, clean) if self.l1 else 0.0
+            beside = beside + self.heard * self.heard_error(found, clean) if self.heard else beside
+        return errors + over(torch.as_tensor(beside), errors)
 
-    def wave_error(self, found: Tensor, x0: Tensor) -> Tensor:
+    def wave_error(self, found: Tensor, clean: Tensor) -> Tensor:
         """Half the mean absolute difference of the sounds: (N)."""
-        length = (x0.shape[-1] - 1) * self.spectrogram.hop
-        one, other = (self.spectrogram.synthesised(self.spectrogram.expanded(part), length) for part in (found, x0))
+        length = (clean.shape[-1] - 1) * self.spectrogram.hop
+        one, other = (self.spectrogram.synthesised(part, length) for part in (found, clean))
         return 0.5 * (one - other).abs().mean(1)
+
+    def heard_error(self, found: Tensor, clean: Tensor) -> Tensor:
+        """About how many MOS worse it sounds: (N); nothing where nobody speaks."""
+        assert self.rate is not None
+        ours, true = (part.square().sum(1).transpose(1, 2) for part in (found, clean))
+        return worse_by(ours, true, speaking(true), self.rate)
 
     def graph(self) -> nn.Module:
         return Graph(self)
@@ -256,12 +261,22 @@ class Graph(nn.Module):
         self.whole = whole
 
     def forward(self, noisy: Tensor, survey: Tensor, **controls: Tensor) -> tuple[Tensor, Tensor]:
-        peak = torch.where(survey > 0, survey, peak_of(noisy))
+        known, here = survey, peak_of(noisy)
+        peak = torch.where(known > 0, known, here)
         usual = {"steps": self.whole.steps, "samples": 1, "seed": 0, "start": 0}
         steps, samples, seed, start = (
             controls[name].to(torch.int64) if name in controls else torch.tensor(value) for name, value in usual.items()
         )
-        return self.whole.restored(noisy, peak, steps, samples, seed, start, torch.while_loop), peak
+        restored = self.whole.restored(noisy, peak, steps, samples, seed, start, torch.while_loop)
+        return restored, torch.maximum(known, here)
+
+
+def speaking(powers: Tensor) -> Tensor:
+    """The mean power of the frames (N, T, F) in which somebody speaks: (N, 1, 1); infinite where nobody does."""
+    frames = powers.sum(2)
+    active = frames > ACTIVE * frames.amax(1, keepdim=True).clamp(min=SILENT)
+    mean = (frames * active).sum(1) / active.sum(1).clamp(min=1)
+    return torch.where(mean > SILENT, mean, torch.inf)[:, None, None]
 
 
 def plainly(follows: Callable[..., Tensor], body: Callable[..., State], state: State) -> State:
@@ -291,9 +306,12 @@ def chosen(what: str, settings: Settings, known: Mapping[str, type[Any]]) -> tup
     return kind, known[kind](**rest)
 
 
-def network_of(backbone: Settings, usual: str, **fixed: object) -> NCSNpp:
+def network_of(backbone: Settings, usual: str, **fixed: Any) -> NCSNpp | Bands:
     rest = dict(backbone)
-    return NCSNpp(shaped(str(rest.pop("variant", usual)), rest | fixed))
+    variant = str(rest.pop("variant", usual))
+    if variant == "bands":
+        return Bands(**rest | fixed)
+    return NCSNpp(shaped(variant, rest | fixed))
 
 
 @method("sgmse")
@@ -310,11 +328,11 @@ class SGMSE(SpectralDiffusion):
 
     @property
     def frame_multiple(self) -> int:
-        return self.dnn.shape.multiple
+        return self.dnn.multiple
 
     @property
     def local(self) -> bool:
-        return self.dnn.shape.local
+        return self.dnn.local
 
     def guided(self, y: Tensor) -> tuple[Tensor, Model]:
         return y, lambda x, t: self.understood(self.dnn, x, y, y, t)

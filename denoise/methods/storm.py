@@ -25,7 +25,10 @@ from denoise.methods.sgmse import (
     official_weights,
     sizes,
 )
-from denoise.networks.ncsnpp import Shape
+from denoise.methods.subband import FRAME, HOP, Subband
+from denoise.networks.bands import Bands
+from denoise.networks.ncsnpp import NCSNpp
+from denoise.networks.spectrogram import Spectrogram
 from denoise.processes import Count, Model, Noise
 from denoise.processes.readings import distance
 
@@ -54,7 +57,7 @@ class StoRM(SpectralDiffusion):
         if condition not in CONDITIONS:
             raise UserError(f"Condition {condition!r}: one of {', '.join(CONDITIONS)} is wanted.")
         self.sees = CONDITIONS[condition]
-        self.denoiser_net = network_of(predictor, "ncsnpp_predictor")
+        self.denoiser_net = predictor_of(predictor, self.spectrogram)
         self.score_net = None if alone else network_of(backbone, "ncsnpp", inputs=2 + 2 * sum(self.sees))
         self.joint, self.frozen, self.predictor_error = joint, frozen, predictor_error
         self.seeded = self.seeded and not alone
@@ -65,16 +68,16 @@ class StoRM(SpectralDiffusion):
         return self.score_net or self.denoiser_net
 
     @property
-    def shapes(self) -> list[Shape]:
-        return [network.shape for network in (self.denoiser_net, self.score_net) if network]
+    def networks(self) -> list[NCSNpp | Bands | Causal]:
+        return [network for network in (self.denoiser_net, self.score_net) if network]
 
     @property
     def frame_multiple(self) -> int:
-        return max(shape.multiple for shape in self.shapes)
+        return max(network.multiple for network in self.networks)
 
     @property
     def local(self) -> bool:
-        return all(shape.local for shape in self.shapes)
+        return all(network.local for network in self.networks)
 
     def predicted(self, y: Tensor) -> Tensor:
         return self.denoiser_net(y, y.new_ones(len(y))).float()
@@ -124,6 +127,32 @@ class StoRM(SpectralDiffusion):
         if has_networks(state, "dnn.") and not knows_time(state, "dnn."):
             return official_predictor(state, around)
         return None
+
+
+class Causal(nn.Module):
+    """The network of `speech-fast` as a predictor: (N, 2, 257, T) compressed spectra in and out."""
+
+    multiple = 1
+    local = True
+
+    def __init__(self, spectrogram: Spectrogram, **sizes: int) -> None:
+        super().__init__()
+        self.spectrogram = spectrogram
+        self.fast = Subband(**sizes)
+
+    def forward(self, y: Tensor, time: Tensor) -> Tensor:
+        spectra = self.spectrogram.expanded(y).permute(3, 0, 2, 1)
+        cleaned, _ = self.fast.cleaned(spectra, self.fast.no_spectra(spectra))
+        return self.spectrogram.compressed(cleaned.permute(1, 3, 2, 0))
+
+
+def predictor_of(settings: Settings, spectrogram: Spectrogram) -> NCSNpp | Bands | Causal:
+    rest = dict(settings)
+    if rest.pop("variant", None) != "subband":
+        return network_of(settings, "ncsnpp_predictor")
+    if (spectrogram.n_fft, spectrogram.hop, spectrogram.window) != (FRAME, HOP, "sqrthann"):
+        raise UserError(f"Predictor subband: n_fft = {FRAME}, hop = {HOP} and window = 'sqrthann' are wanted.")
+    return Causal(spectrogram, **rest)
 
 
 def official_pair(state: dict[str, Tensor], around: Settings) -> Official:

@@ -64,29 +64,33 @@ class Subband(Method):
         """As it comes in: (B, n·256) samples and what was kept -> as many, 256 samples late, and what to keep."""
         state = self.silence(sound) if before is None else before
         spectra, known = self.analysed(sound, state["sound"])
+        cleaned, after = self.cleaned(spectra, state)
+        restored, tail = self.synthesised(cleaned, state["tail"])
+        return restored, after | {"sound": known, "tail": tail}
+
+    def cleaned(self, spectra: Tensor, state: State) -> tuple[Tensor, State]:
+        """(n, B, 257, 2) -> the same without noise, and what to keep of it."""
         seen, level, heard = self.compressed(spectra, state["level"], state["heard"])
         inner = {name.removeprefix("network."): value for name, value in state.items() if name.startswith("network.")}
         filters, kept = self.network(seen, inner or None)
         past = torch.cat([state["spectra"], spectra])
-        restored, tail = self.synthesised(filtered(past, filters.float()), state["tail"])
-        after = {
-            "sound": known,
-            "level": level,
-            "heard": heard,
-            "spectra": past[past.shape[0] - self.network.taps + 1 :],
-        }
-        return restored, after | {"tail": tail} | {f"network.{name}": value for name, value in kept.items()}
+        after = {"level": level, "heard": heard, "spectra": past[past.shape[0] - self.network.taps + 1 :]}
+        return filtered(past, filters.float()), after | {f"network.{name}": value for name, value in kept.items()}
 
     def silence(self, sound: Tensor) -> State:
         """What is kept before the first sample."""
-        batch, bins = sound.shape[0], HOP + 1
-        inner = self.network.silence(sound.new_zeros(1, batch, bins, 3))
+        batch = sound.shape[0]
+        samples = {name: sound.new_zeros(batch, HOP) for name in ("sound", "tail")}
+        return samples | self.no_spectra(sound.new_zeros(1, batch, HOP + 1, 2))
+
+    def no_spectra(self, like: Tensor) -> State:
+        """And before the first spectrum."""
+        batch, bins = like.shape[1:3]
+        inner = self.network.silence(like.new_zeros(1, batch, bins, 3))
         return {
-            "sound": sound.new_zeros(batch, HOP),
-            "tail": sound.new_zeros(batch, HOP),
-            "level": sound.new_zeros(batch),
-            "heard": sound.new_zeros(1),
-            "spectra": sound.new_zeros(self.network.taps - 1, batch, bins, 2),
+            "level": like.new_zeros(batch),
+            "heard": like.new_zeros(1),
+            "spectra": like.new_zeros(self.network.taps - 1, batch, bins, 2),
         } | {f"network.{name}": value for name, value in inner.items()}
 
     def analysed(self, sound: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:

@@ -43,8 +43,9 @@ def loudness(power: Tensor, quiet: Tensor) -> Tensor:
     return SONE * (2 * quiet) ** GAMMA * ((0.5 + 0.5 * power / quiet) ** GAMMA - 1).clamp(min=0)
 
 
-def worse_by(restored: Tensor, clean: Tensor, nominal: float, rate: float) -> Tensor:
-    """MOS, about, for every sound: (B, n, bins) powers, where speech has `nominal` in all bins of a frame together."""
+def worse_by(restored: Tensor, clean: Tensor, nominal: float | Tensor, rate: float) -> Tensor:
+    """MOS, about, for every sound: (B, n, bins) powers, where speech has `nominal` in all bins of a frame together:
+    one number, or (B, 1, 1)."""
     into, quiet = bands(clean.shape[2], rate).to(clean), thresholds().to(clean)
     gain = 10 ** (SPEECH_DB / 10) / nominal
     mine, true = (power @ into * gain for power in (restored, clean))

@@ -226,6 +226,7 @@ class NCSNpp(nn.Module):
     def __init__(self, shape: Shape) -> None:
         super().__init__()
         self.shape = shape
+        self.multiple, self.local = shape.multiple, shape.local
         self.output_layer = nn.Conv2d(shape.inputs, PARTS, 1)
         self.all_modules = nn.ModuleList(modules_of(shape))
 

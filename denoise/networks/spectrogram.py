@@ -82,7 +82,7 @@ class Spectrogram(nn.Module):
                 f"Spectrogram {window!r}, {transform!r}: a window out of {', '.join(WINDOWS)} and a transform "
                 f"out of {', '.join(TRANSFORMS)} are wanted."
             )
-        self.n_fft, self.hop, self.bins = n_fft, hop, n_fft // 2 + 1
+        self.n_fft, self.hop, self.window, self.bins = n_fft, hop, window, n_fft // 2 + 1
         self.factor, self.exponent = factor, exponent
         self.smaller, self.larger = TRANSFORMS[transform]
         analysis, synthesis, envelope = kernels(n_fft, WINDOWS[window])

@@ -9,6 +9,8 @@ Shapes: (T, B, F, C), time first, so that a frame lies in one piece. A state is 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -42,32 +44,13 @@ class Network(nn.Module):
         state = before if before is not None else self.silence(spectra)
         known = torch.cat([state["spectrum"], spectra])
         after: State = {"spectrum": known[-1:]}
-        fine = F.silu(self.patched(torch.cat([known[1:], known[:-1]], -1)) + self.place)
+        fine = F.silu(patched(torch.cat([known[1:], known[:-1]], -1), self.into) + self.place)
         x = self.down(fine.unflatten(2, (-1, 2)).flatten(3))
         for number, block in enumerate(self.blocks):
             x, kept = block(x, {name: state[f"{number}.{name}"] for name in NAMES})
             after |= {f"{number}.{name}": value for name, value in kept.items()}
         y = self.mix(fine + self.up(x).unflatten(3, (2, -1)).flatten(2, 3))
-        return self.filters(y), after
-
-    def patched(self, spectra: Tensor) -> Tensor:
-        """Every band as it and half a band around it look."""
-        padded = F.pad(spectra[:, :, :BINS], (0, 0, MARGIN, MARGIN))
-        bands, start = [], MARGIN
-        for layer, (count, size) in zip(self.into, PATCHES, strict=True):
-            halves = padded[:, :, start - size // 2 : start + count + size // 2].unflatten(2, (-1, size))
-            part = torch.cat([halves[:, :, :-1], halves[:, :, 1:]], 3)
-            bands.append(layer(part.transpose(3, 4).flatten(3)))
-            start += count
-        return torch.cat(bands, 2)
-
-    def filters(self, y: Tensor) -> Tensor:
-        parts, start = [], 0
-        for layer, (count, size) in zip(self.out, PATCHES, strict=True):
-            some = layer(y[:, :, start : start + count // size])
-            parts.append(some.unflatten(3, (size, self.taps, 2)).flatten(2, 3))
-            start += count // size
-        return torch.cat([*parts, parts[-1][:, :, -1:]], 2)
+        return unpatched(y, self.out, (self.taps, 2)), after
 
     def silence(self, spectra: Tensor) -> State:
         """What is known before the first frame."""
@@ -78,6 +61,28 @@ class Network(nn.Module):
         for number in range(len(self.blocks)):
             state |= {f"{number}.{name}": spectra.new_zeros(shapes[name]) for name in NAMES}
         return state
+
+
+def patched(spectra: Tensor, layers: Iterable[nn.Module]) -> Tensor:
+    """(T, B, 257, features) -> (T, B, BANDS, C): every band as it and half a band around it look."""
+    padded = F.pad(spectra[:, :, :BINS], (0, 0, MARGIN, MARGIN))
+    bands, start = [], MARGIN
+    for layer, (count, size) in zip(layers, PATCHES, strict=True):
+        halves = padded[:, :, start - size // 2 : start + count + size // 2].unflatten(2, (-1, size))
+        part = torch.cat([halves[:, :, :-1], halves[:, :, 1:]], 3)
+        bands.append(layer(part.transpose(3, 4).flatten(3)))
+        start += count
+    return torch.cat(bands, 2)
+
+
+def unpatched(y: Tensor, layers: Iterable[nn.Module], each: tuple[int, ...]) -> Tensor:
+    """(T, B, BANDS, C) -> (T, B, 257, *each)."""
+    parts, start = [], 0
+    for layer, (count, size) in zip(layers, PATCHES, strict=True):
+        some = layer(y[:, :, start : start + count // size])
+        parts.append(some.unflatten(3, (size, *each)).flatten(2, 3))
+        start += count // size
+    return torch.cat([*parts, parts[-1][:, :, -1:]], 2)
 
 
 def identity_at_first(layer: nn.Module, taps: int) -> None:

@@ -27,7 +27,9 @@ def controls(facts: Facts) -> dict[str, float]:
     if facts.kind == "audio" and not facts.rate:
         found["rate"] = RATE_HZ
     if facts.seeded:
-        found |= dict.fromkeys(("seed", *PLACES[facts.kind]), 0)
+        found |= {"seed": 0}
+    if facts.wants_place:
+        found |= dict.fromkeys(PLACES[facts.kind], 0)
     return found
 
 

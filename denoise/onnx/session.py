@@ -75,8 +75,13 @@ class OnnxRestorer:
         return torch.cat(restored)
 
     def survey(self, pieces: Iterable[Tensor], **knobs: float) -> Tensor:
-        (whole,) = pieces
-        return together([self.run(item, None, knobs)[1] for item in whole.split(1)])
+        """A graph that is given the survey of some pieces and another piece answers with that of all."""
+        known: list[Tensor | None] = []
+        for piece in pieces:
+            items = piece.split(1)
+            known = known or [None] * len(items)
+            known = [self.run(item, some, knobs)[1] for item, some in zip(items, known, strict=True)]
+        return together([survey for survey in known if survey is not None])
 
     def run(self, noisy: Tensor, survey: Tensor | None, knobs: Mapping[str, float]) -> list[Tensor]:
         """All outputs for one item."""
