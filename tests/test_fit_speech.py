@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from safetensors.torch import load_file, save
 
 from denoise import zoo
 from denoise.errors import UserError
@@ -335,3 +337,37 @@ def test_folders_that_are_missing_are_asked_for(tmp_path: Path) -> None:
     (folder / "recipe.toml").write_text(RECIPE)
     with pytest.raises(UserError, match="--speech and --noise"):
         recipes.train_model(zoo.Card.of(folder), tmp_path, 0.02, quiet, tmp_path / "runs")
+
+
+def test_parts_may_begin_as_another_model(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """StoRM's predictor begins as the fast network, and is judged with the steps that the recipe names."""
+    monkeypatch.setattr(recipes, "HEARD", 2)
+    fast = method()
+    content = save(dict(fast.state_dict()))
+    first, second = tmp_path / "models" / "small", tmp_path / "models" / "two"
+    for folder in (first, second):
+        folder.mkdir(parents=True)
+    (first / "weights.safetensors").write_bytes(content)
+    sizes = "{ fine = 4, width = 4, depth = 1, whole = 4 }"
+    digest = hashlib.sha256(content).hexdigest()
+    (first / "model.toml").write_text(CARD.replace("[network]", f'sha256 = "{digest}"\n[network]'))
+    (second / "model.toml").write_text(f"""
+        name = "two"
+        kind = "audio"
+        method = "storm"
+        [network]
+        frozen = true
+        joint = 0.0
+        steps = 3
+        predictor = {sizes.replace("{", '{ variant = "subband",')}
+        backbone = {sizes.replace("{", '{ variant = "bands",')}
+        process = {{ kind = "sbve" }}
+        spectrogram = {{ n_fft = 512, hop = 256, window = "sqrthann" }}
+        reading = {{ predicts = "data_prediction", c_out = "1" }}
+    """)
+    (second / "recipe.toml").write_text(RECIPE + '[begin]\n"denoiser_net.fast" = "small"\n[judged]\nsteps = 1\n')
+    monkeypatch.setenv("DENOISE_MODELS", str(tmp_path / "models"))
+    run = recipes.train_model(zoo.Card.of(second), data, 0.02, quiet, tmp_path / "runs", "cpu")
+    trained = load_file(run / "weights.safetensors")
+    for name, value in fast.state_dict().items():
+        assert torch.equal(trained[f"denoiser_net.fast.{name}"], value)
