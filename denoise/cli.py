@@ -338,11 +338,19 @@ def train(
 def export(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's name, or its folder.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder that the graph goes to.")],
+    live: Annotated[
+        bool, typer.Option("--live", help="For sound as it comes in: one frame, and what is kept between frames.")
+    ] = False,
 ) -> None:
     """Write a model as an ONNX graph, for other applications."""
     from denoise.zoo import find
 
     card = find(model)
+    if live:
+        from denoise.onnx.live import export_live
+
+        print(export_live(card, out))
+        return
     from denoise.onnx.export import export_model
 
     print(export_model(card, out))

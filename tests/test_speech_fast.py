@@ -68,7 +68,7 @@ def test_as_it_comes_in_it_is_the_same_as_all_at_once(hops: int) -> None:
     state, parts = None, []
     with torch.inference_mode():
         for part in noisy[:, 0].split(hops * HOP, 1):
-            restored, state = method.live(part, state)
+            restored, state = method.going_on(part, state)
             parts.append(restored)
     live, whole = torch.cat(parts, 1), call(method, noisy)[:, 0]
     assert torch.allclose(live[:, HOP:], whole[:, :-HOP], atol=1e-6), "one hop late, and nothing else"
@@ -77,7 +77,7 @@ def test_as_it_comes_in_it_is_the_same_as_all_at_once(hops: int) -> None:
 def test_what_is_kept_between_pieces_has_always_the_same_shape() -> None:
     method = small()
     first = method.silence(torch.zeros(1, HOP))
-    _, then = method.live(voice(4 * HOP)[:, 0])
+    _, then = method.going_on(voice(4 * HOP)[:, 0])
     assert {name: value.shape for name, value in first.items()} == {name: value.shape for name, value in then.items()}
 
 
@@ -100,7 +100,7 @@ def test_after_minutes_it_works_as_at_the_beginning() -> None:
     state, levels = None, []
     with torch.inference_mode():
         for _ in range(90):
-            restored, state = method.live(second[:, : RATE // HOP * HOP], state)
+            restored, state = method.going_on(second[:, : RATE // HOP * HOP], state)
             levels.append(float(restored.square().mean()))
     assert max(levels[10:]) < 1.05 * min(levels[10:])
 

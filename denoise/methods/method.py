@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, ClassVar, TypeVar
 
@@ -14,6 +15,16 @@ from denoise.signals import Kind
 
 REGISTRY: dict[str, type[Method]] = {}
 Official = tuple[dict[str, Any], dict[str, Tensor]]
+
+
+@dataclass(frozen=True)
+class Live:
+    """`frame(noisy, strength, **state)` -> (restored, *state): so many samples (1, hop), `late` ones behind."""
+
+    frame: nn.Module
+    state: dict[str, Tensor]  # before the first frame
+    hop: int
+    late: int
 
 
 class Method(nn.Module):
@@ -42,6 +53,10 @@ class Method(nn.Module):
         between the first and the last may have any length.
         """
         return self
+
+    def live(self) -> Live | None:
+        """For a signal that comes in bit by bit; None where the method has to see more of it."""
+        return None
 
     @property
     def core(self) -> nn.Module:

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from denoise.methods.method import Method, method
+from denoise.methods.method import Live, Method, method
 from denoise.networks.loudness import worse_by
 from denoise.networks.subband import Network, State, running_mean
 from denoise.signals import Kind
@@ -57,16 +57,19 @@ class Subband(Method):
         """(B, 1, T) at 16 kHz."""
         length = noisy.shape[-1]
         sound = F.pad(noisy[:, 0], (0, HOP + -length % HOP))
-        restored, _ = self.live(sound)
+        restored, _ = self.going_on(sound)
         return restored[:, None, HOP : HOP + length]
 
-    def live(self, sound: Tensor, before: State | None = None) -> tuple[Tensor, State]:
+    def going_on(self, sound: Tensor, before: State | None = None) -> tuple[Tensor, State]:
         """As it comes in: (B, n·256) samples and what was kept -> as many, 256 samples late, and what to keep."""
         state = self.silence(sound) if before is None else before
         spectra, known = self.analysed(sound, state["sound"])
         cleaned, after = self.cleaned(spectra, state)
         restored, tail = self.synthesised(cleaned, state["tail"])
         return restored, after | {"sound": known, "tail": tail}
+
+    def live(self) -> Live:
+        return Live(Frame(self), self.silence(torch.zeros(1, HOP)), HOP, HOP)
 
     def cleaned(self, spectra: Tensor, state: State) -> tuple[Tensor, State]:
         """(n, B, 257, 2) -> the same without noise, and what to keep of it."""
@@ -142,6 +145,19 @@ class Subband(Method):
         power = spectra.square().sum(-1)
         magnitude = (power + 1e-5) ** (POWER / 2)
         return Look(power, magnitude, spectra * (magnitude / (power + 1e-5).sqrt())[..., None])
+
+
+class Frame(nn.Module):
+    """The next 256 samples, (1, 256), and what was kept of those before."""
+
+    def __init__(self, whole: Subband) -> None:
+        super().__init__()
+        self.whole = whole
+
+    def forward(self, noisy: Tensor, strength: Tensor, **state: Tensor) -> tuple[Tensor, ...]:
+        restored, after = self.whole.going_on(noisy, state)
+        dry = state["sound"]  # what came in a frame before is what comes out now
+        return dry + strength * (restored - dry), *(after[name] for name in state)
 
 
 class Look(NamedTuple):

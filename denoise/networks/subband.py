@@ -192,7 +192,8 @@ def remembered(z: Tensor, g: Tensor, before: Tensor) -> Tensor:
 def running_mean(share: Tensor, value: Tensor, before: Tensor) -> Tensor:
     """Every h of h = (1 - share)·h + share·value, over the first axis."""
     if torch.compiler.is_exporting():
-        return looped(share, value, before)
+        one = isinstance(share.shape[0], int) and share.shape[0] == 1
+        return torch.lerp(before, value[0], share[0])[None] if one else looped(share, value, before)
     h: Tensor = gated_mean(share, value, before)
     return h
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -89,20 +89,28 @@ def lengths_of(inputs: dict[str, Tensor], facts: Facts) -> dict[str, dict[int, s
 def traced(method: Method, facts: Facts) -> Any:
     """The graph in memory."""
     inputs = inputs_of(method, facts)
+    outputs = ["restored", "statistics"][: 1 + facts.surveys]
+    return exported(Whole(method.graph()), inputs, outputs, lengths_of(inputs, facts), facts.name)
+
+
+def exported(
+    module: nn.Module, inputs: dict[str, Tensor], outputs: list[str], lengths: Mapping[str, Any] | None, name: str
+) -> Any:
+    """A module that takes all its inputs by name in one mapping; without `lengths` all sizes are fixed."""
     try:
         with torch.no_grad(), quiet():
             return torch.onnx.export(
-                Whole(method.graph()).eval(),
+                module.eval(),
                 kwargs={"inputs": inputs},
                 dynamo=True,
                 opset_version=OPSET,
                 verbose=False,
                 input_names=list(inputs),
-                output_names=["restored", "statistics"][: 1 + facts.surveys],
-                dynamic_shapes={"inputs": lengths_of(inputs, facts)},
+                output_names=outputs,
+                dynamic_shapes=None if lengths is None else {"inputs": lengths},
             )
     except torch.onnx.OnnxExporterError as fault:
-        raise UserError(f"{facts.name} has no ONNX graph: PyTorch cannot export it; use --engine torch.") from fault
+        raise UserError(f"{name} has no ONNX graph: PyTorch cannot export it; use --engine torch.") from fault
 
 
 @contextmanager
