@@ -46,7 +46,7 @@ def compare(noisy: Path, cleaned: Path) -> Comparison:
     if kinds[0] != kinds[1]:
         first, second = (NAMES[kind] for kind in kinds if kind)
         raise BadFile(f"{noisy} is a {first} and {cleaned} is a {second}; compare two of a kind.")
-    return compare_pictures(noisy, cleaned) if kinds[0] == "picture" else compare_sounds(noisy, cleaned)
+    return compare_sounds(noisy, cleaned) if kinds[0] == "audio" else compare_pictures(noisy, cleaned)
 
 
 def decibel(power: float) -> float:
@@ -59,12 +59,21 @@ def decibel(power: float) -> float:
 
 
 def compare_pictures(noisy: Path, cleaned: Path) -> Comparison:
-    from denoise.media.picture import open_picture
-
-    before, after = (values(open_picture(path).page(0).picture) for path in (noisy, cleaned))
+    before, after = (values(picture_of(path)) for path in (noisy, cleaned))
     if before.shape != after.shape:
         raise BadFile(f"{size(noisy, before)} and {size(cleaned, after)}; only pictures of one size can be compared.")
     return Comparison(picture_numbers(before, after), picture_drawing(before, after))
+
+
+def picture_of(path: Path) -> Picture:
+    """The first page; a raw file developed."""
+    if kind_of(path) == "raw":
+        from denoise.media.raw import as_picture
+
+        return as_picture(path)
+    from denoise.media.picture import open_picture
+
+    return open_picture(path).page(0).picture
 
 
 def values(picture: Picture) -> Floats:

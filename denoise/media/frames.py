@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denoise.errors import BadFile, UserError
-from denoise.media.raw import SUFFIXES, open_raw
+from denoise.media.raw import SUFFIXES, RawFile, open_raw
 from denoise.media.raw_tags import COLOUR_FILTER, ISO, said_by
 from denoise.noise.calibration import centred
 from denoise.noise.frame import Frame, refuse_unlike
@@ -137,8 +137,11 @@ def plain(path: Path, photosites: NDArray[Any]) -> Frame:
 
 def read_raw(path: Path) -> Frame:
     """A camera's own file."""
-    raw = open_raw(path)
+    return frame_of(open_raw(path))
+
+
+def frame_of(raw: RawFile) -> Frame:
     if len(raw.cfa) != 4:
-        raise BadFile(f"{path}: its sensor has no 2 × 2 colour filter; only RGGB, BGGR, GRBG and GBRG are known.")
+        raise BadFile(f"{raw.path}: its sensor has no 2 × 2 colour filter; only RGGB, BGGR, GRBG and GBRG are known.")
     size = raw.photosites.shape[1], raw.photosites.shape[0]
-    return Frame(path, raw.photosites, size, raw.cfa, raw.black, raw.white, raw.iso, raw.camera)
+    return Frame(raw.path, raw.photosites, size, raw.cfa, raw.black, raw.white, raw.iso, raw.camera)

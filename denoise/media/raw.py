@@ -15,7 +15,7 @@ from denoise.errors import BadFile, UserError
 from denoise.media import ifd
 from denoise.media.atomic import atomic
 from denoise.media.raw_tags import ISO, Said, said_by
-from denoise.signals import Mosaic, Noise, Samples, SiteNoise
+from denoise.signals import Mosaic, Noise, Picture, Samples, SiteNoise
 
 if TYPE_CHECKING:
     from denoise.media.formats.dng import Content
@@ -114,13 +114,22 @@ class RawFile:
         return (f"it does not tell its {' and '.join(missing)}",) if missing else ()
 
     def describe(self) -> str:
-        """`raw, 6000×4000, GRBG, black 512, white 16383, ISO 800, 1/30 s, Toy 1`."""
+        """`raw mosaic, 6000×4000, black 512, white 16383, GRBG, ISO 800, 1/30 s, Toy 1`."""
         height, width = self.photosites.shape
         black = "untold" if self.black is None else " ".join(f"{level:g}" for level in dict.fromkeys(self.black))
-        words = ["raw mosaic", f"{width}×{height}", self.layout, f"black {black}, white {self.white:g}"]
+        words = ["raw mosaic", f"{width}×{height}", f"black {black}, white {self.white:g}", self.layout]
         words += [f"ISO {self.iso}"] if self.iso else []
         words += [in_seconds(self.exposure_s)] if self.exposure_s else []
         return ", ".join([*words, *([self.camera] if self.camera else [])])
+
+
+def as_picture(path: Path) -> Picture:
+    """Developed, for comparisons."""
+    from denoise.media.develop import developed
+
+    raw = open_raw(path)
+    pixels = developed(raw.mosaic, raw.balance, raw.to_srgb)
+    return Picture(upright(pixels, raw.orientation), 65535)
 
 
 def in_seconds(exposure: float) -> str:
@@ -249,8 +258,14 @@ def save(target: Path, source: RawFile, photosites: Samples, strength: float = 0
     mosaic = replace(source.mosaic, photosites=photosites, noise=left_of(source.mosaic, strength))
     if ending != RESULT_SUFFIX:
         return save_developed(target, source, mosaic)
-    content = linear_content if target.name.lower().endswith(LINEAR) else mosaic_content
+    content = mosaic_content if is_mosaic(target) else linear_content
     return save_dng(target, content(source, mosaic, strength))
+
+
+def is_mosaic(target: Path) -> bool:
+    """Whether a result of that name has one value for each photosite."""
+    name = target.name.lower()
+    return name.endswith(RESULT_SUFFIX) and not name.endswith(LINEAR)
 
 
 def left_of(mosaic: Mosaic, strength: float) -> Noise | None:
