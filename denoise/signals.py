@@ -154,10 +154,12 @@ class Cells:
 
     def sites(self, rows: slice, columns: slice) -> Samples:
         """The photosites of those cells (2h, 2w), in the type of the file."""
-        above, left = self.before
-        down = mirrored(2 * rows.start - above, 2 * rows.stop - above, self.mosaic.height)
-        across = mirrored(2 * columns.start - left, 2 * columns.stop - left, self.mosaic.width)
-        return self.mosaic.photosites[down][:, across]
+        row, column = self.before
+        down = mirrored(2 * rows.start - row, 2 * rows.stop - row, self.mosaic.height)
+        across = mirrored(2 * columns.start - column, 2 * columns.stop - column, self.mosaic.width)
+        top, left = down.min(), across.min()
+        window = self.mosaic.photosites[top : down.max() + 1, left : across.max() + 1]
+        return window[np.ix_(down - top, across - left)]
 
     def region(self, rows: slice, columns: slice) -> Tensor:
         """Those cells (R G1 G2 B, h, w), where black is 0 and white is 1; nothing is cut off."""

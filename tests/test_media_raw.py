@@ -20,7 +20,7 @@ from denoise.errors import BadFile, UserError
 from denoise.media import ifd
 from denoise.media.develop import developed
 from denoise.media.frames import read_frame
-from denoise.media.raw import RawFile, open_raw, save, upright
+from denoise.media.raw import RawFile, Taken, open_raw, save, upright
 from denoise.media.raw_tags import said_by
 from denoise.noise.camera import in_tile
 from denoise.signals import Mosaic, SiteNoise
@@ -208,6 +208,18 @@ def test_a_camera_whose_matrix_only_libraw_knows_becomes_a_dng(tmp_path: Path) -
     assert np.divide(tags["ColorMatrix1"].value[0::2], 10_000) == pytest.approx(known.ravel())
     assert tags["CalibrationIlluminant1"].value == 21
     assert tags["UniqueCameraModel"].value == "Toy 1"
+
+
+def test_a_raw_file_can_be_made_of_nothing(tmp_path: Path) -> None:
+    taken = Taken(3200, 1 / 15, 2.0, 35.0, "2026:01:02 03:04:05", "Toy 35mm")
+    made = RawFile(tmp_path, photosites(), "RGGB", FOUR, WHITE, (2.0, 1.0, 1.5), None, None, taken=taken)
+    back = again(tmp_path / "b.dng", made)
+    assert np.array_equal(back.photosites, made.photosites)
+    assert (back.iso, back.orientation, back.balance) == (3200, 1, pytest.approx((2, 1, 1.5), rel=1e-5))
+    exif = tifffile.TiffFile(tmp_path / "b.dng").pages.first.tags["ExifTag"].value
+    assert exif["LensModel"] == "Toy 35mm"
+    assert exif["FNumber"] == (2, 1)
+    assert exif["DateTimeOriginal"] == taken.when
 
 
 def test_places_of_the_original_are_kept_where_they_hold(tmp_path: Path) -> None:

@@ -323,6 +323,18 @@ def test_inspect_tells_camera_iso_levels_and_filter(shelf: Path, tmp_path: Path)
     assert "noise unknown" in other
 
 
+def test_noise_goes_into_a_raw_file(tmp_path: Path) -> None:
+    path = dng(tmp_path / "a.dng", photosites(noise=0), "GRBG")
+    line = ("noise", "add", "camera", path, "--set", "gain_dn_per_e=2", "--set", "read_dn=40")
+    assert denoise(*line, "-o", tmp_path / "b.dng").exit_code == 0
+    clean, noisy = open_raw(path), open_raw(tmp_path / "b.dng")
+    assert (noisy.cfa, noisy.black, noisy.iso) == (clean.cfa, clean.black, clean.iso)
+    assert 40 < np.std(noisy.photosites.astype(float) - clean.photosites) < 400
+    refused = denoise(*line, "-o", tmp_path / "b.png")
+    assert refused.exit_code == 2
+    assert "a raw file as .dng too" in refused.stderr
+
+
 def test_two_raw_files_are_compared_developed(shelf: Path, tmp_path: Path) -> None:
     path = dng(tmp_path / "a.dng", photosites(noise=200))
     assert denoise("clean", path).exit_code == 0

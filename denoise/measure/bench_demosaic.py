@@ -29,7 +29,7 @@ SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 BORDER = 8  # px
 WHITE = 65535
 LIBRAW = ("LINEAR", "VNG", "PPG", "AHD", "DCB", "DHT", "AAHD")
-UNTOUCHED = {
+UNTOUCHED: dict[str, Any] = {
     "gamma": (1, 1),
     "no_auto_bright": True,
     "adjust_maximum_thr": 0,
@@ -83,7 +83,8 @@ def mosaic_of(photograph: Values) -> Mosaic:
 def ours(mosaic: Mosaic) -> tuple[Values, float]:
     begun = time.perf_counter()
     found = developed(mosaic, None, None)
-    return found.astype(np.float32) / WHITE, time.perf_counter() - begun
+    seconds = time.perf_counter() - begun
+    return found.astype(np.float32) / np.float32(WHITE), seconds
 
 
 def by_kornia(mosaic: Mosaic) -> tuple[Values, float]:
@@ -105,7 +106,7 @@ def by_libraw(name: str) -> Method:
             begun = time.perf_counter()
             found = raw.postprocess(demosaic_algorithm=way, output_color=space, **UNTOUCHED)
             seconds = time.perf_counter() - begun
-        return as_srgb(found.astype(np.float32) / WHITE), seconds
+        return as_srgb(found.astype(np.float32) / np.float32(WHITE)), seconds
 
     return method
 

@@ -40,6 +40,18 @@ Four = tuple[float, float, float, float]
 Matrix = NDArray[np.float64]  # (3, 3)
 
 
+@dataclass(frozen=True)
+class Taken:
+    """How a photograph was taken, as far as LibRaw knows; nothing where it does not."""
+
+    iso: int | None = None
+    exposure_s: float | None = None
+    aperture: float | None = None
+    focal_mm: float | None = None
+    when: str | None = None  # as EXIF writes it
+    lens: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class RawFile:
     """One mosaic, the visible part of the sensor, and what its file tells."""
@@ -52,10 +64,9 @@ class RawFile:
     balance: tuple[float, float, float] | None  # what red, green and blue are multiplied by; the least is 1
     to_srgb: Matrix | None  # from balanced colours of the camera to linear ones of sRGB
     from_xyz: Matrix | None  # to colours of the camera, under daylight, as LibRaw knows it
-    margins: tuple[int, int]  # rows above and columns left of the visible part
+    margins: tuple[int, int] = (0, 0)  # rows above and columns left of the visible part
     flip: int = 0  # as LibRaw counts turns
-    about: Any = None  # LibRaw's ISO, exposure, aperture…
-    lens: str = ""
+    taken: Taken = Taken()
     said: Said = field(default_factory=Said)
 
     @property
@@ -64,11 +75,11 @@ class RawFile:
 
     @property
     def iso(self) -> int | None:
-        return round(self.about.iso_speed) or self.said.whole(ISO)
+        return self.taken.iso or self.said.whole(ISO)
 
     @property
     def exposure_s(self) -> float | None:
-        return self.said.number(EXPOSURE) or (self.about.shutter_speed if self.about.iso_speed else None)
+        return self.said.number(EXPOSURE) or self.taken.exposure_s
 
     @property
     def orientation(self) -> int:
@@ -162,6 +173,8 @@ def refuse_finished(path: Path) -> None:
             head = file.read(16)
     except FileNotFoundError:
         raise BadFile(f"{path}: there is no such file; check the name.") from None
+    except OSError as error:
+        raise BadFile(f"{path}: cannot be read ({error.strerror}); check its rights, or copy it again.") from error
     for magic, what in FINISHED:
         if head.startswith(magic):
             raise BadFile(f"{path}: in spite of its name {what}, and no raw file; give the one that the camera wrote.")
@@ -187,10 +200,21 @@ def told(path: Path, raw: Any, said: Said) -> RawFile:
         matrix_of(raw.rgb_xyz_matrix[:3]),
         (raw.sizes.top_margin, raw.sizes.left_margin),
         raw.sizes.flip,
-        raw.other,
-        raw.lens.model,
+        taken_as(raw.other, raw.lens.model),
         said,
     )
+
+
+def taken_as(known: Any, lens: str) -> Taken:
+    """Where LibRaw knows no ISO, its other numbers are defaults."""
+    if not known.iso_speed > 0:
+        return Taken(lens=lens)
+    exposure, aperture, focal = (
+        float(value) if np.isfinite(value) and value > 0 else None
+        for value in (known.shutter_speed, known.aperture, known.focal_length)
+    )
+    when = f"{known.timestamp:%Y:%m:%d %H:%M:%S}" if known.timestamp.year > 1970 else None
+    return Taken(round(known.iso_speed), exposure, aperture, focal, when, lens)
 
 
 def photosites_of(path: Path, raw: Any) -> tuple[Samples, str]:

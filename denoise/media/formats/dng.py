@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-
 from denoise.media import ifd
 from denoise.media.raw import BLACK_LEVEL, EXPOSURE, NOISE_PROFILE, RawFile
 from denoise.media.raw_tags import COLOUR_FILTER, DNG_VERSION, ISO, LINEAR, MAKER_NOTE, SUB_DIRECTORIES, UNIQUE_CAMERA
@@ -200,16 +198,14 @@ def exif_of(raw: RawFile, layout: ifd.Layout) -> list[ifd.Entry]:
 
 
 def measured(raw: RawFile, layout: ifd.Layout) -> Iterator[ifd.Entry]:
-    seen = raw.about
-    yield ifd.blob(36864, ifd.UNDEFINED, b"0231")
+    yield ifd.blob(36864, ifd.UNDEFINED, b"0231")  # its version
     if raw.iso:
         yield ifd.entry(layout, ISO, ifd.SHORT, min(raw.iso, 65535))
     if raw.exposure_s:
         yield ifd.ratios(layout, EXPOSURE, [raw.exposure_s], ifd.RATIONAL, 1_000_000)
-    for code, value in ((APERTURE, seen.aperture), (FOCAL, seen.focal_length)):
-        if raw.about.iso_speed and np.isfinite(value) and value > 0:
+    for code, value in ((APERTURE, raw.taken.aperture), (FOCAL, raw.taken.focal_mm)):
+        if value:
             yield ifd.ratio(layout, code, value)
-    if raw.about.iso_speed and seen.timestamp.year > 1970:
-        yield ifd.words(TAKEN, f"{seen.timestamp:%Y:%m:%d %H:%M:%S}")
-    if raw.lens:
-        yield ifd.words(LENS, raw.lens)
+    for code, text in ((TAKEN, raw.taken.when), (LENS, raw.taken.lens)):
+        if text:
+            yield ifd.words(code, text)
