@@ -111,6 +111,21 @@ def test_a_mosaic_survives(
     assert np.array_equal(sensor(place / "b.dng").asarray(), source.photosites)
 
 
+@given(seed=st.integers(0, 99), high=st.sampled_from([1, 4095, 65535]))
+@settings(max_examples=6)
+def test_any_values_survive_in_any_number_of_tiles(
+    seed: int, high: int, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Nothing but noise, and nothing but the least and the most."""
+    place = tmp_path_factory.mktemp("values")
+    dice = np.random.default_rng(seed)
+    values = dice.integers(0, high, (523, 1031), endpoint=True).astype(np.uint16)
+    values[:100] = np.where(values[:100] > high // 2, 65535, 0)
+    source = open_raw(dng(place / "a.dng", values))
+    assert np.array_equal(again(place / "b.dng", source).photosites, values)
+    assert np.array_equal(sensor(place / "b.dng").asarray(), values)
+
+
 def turned(orientation: int) -> tuple[Any, ...]:
     return (274, "H", 1, orientation, True)
 

@@ -4,9 +4,12 @@ of its light and its making, as bytes. The maker's notes are left out: their off
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
+
+import imagecodecs
+import numpy as np
 
 from denoise.media import ifd
 from denoise.media.raw import BLACK_LEVEL, EXPOSURE, NOISE_PROFILE, RawFile
@@ -30,6 +33,8 @@ WHOLE_SENSOR = 51008  # what to do in the area with its margins
 ACTIVE_AREA = 50829
 MATERIAL = {"R": 0, "G": 1, "B": 2}
 STRIP_BYTES = 1 << 20
+TILE, GRAIN = 512, 16  # px: largest side of a tile, and what sides are multiples of
+NONE, JPEG = 1, 7  # compressions; of 16 bits, the latter loses nothing
 TAKEN, APERTURE, FOCAL, LENS = 36867, 33437, 37386, 42036  # of EXIF
 
 
@@ -54,37 +59,63 @@ def write(draft: Path, content: Content) -> None:
     layout = ifd.Layout(content.raw.said.layout.order)
     with draft.open("wb") as file:
         file.write(layout.header(0))
-        strips = put_strips(file, content.pixels, layout)
+        pieces = put_tiles(file, content.pixels) if content.colours == 1 else put_strips(file, content.pixels, layout)
         preview = file.tell()
         file.write(content.preview[0] + bytes(-len(content.preview[0]) % 8))
         file.write(bytes(-file.tell() % 8))
         first = file.tell()
-        file.write(ifd.pack(first_directory(content, layout, preview, strips), layout, first))
+        file.write(ifd.pack(first_directory(content, layout, preview, pieces), layout, first))
         file.seek(0)
         file.write(layout.header(first))
 
 
 @dataclass(frozen=True)
-class Strips:
-    rows: int
-    offsets: list[int]
-    counts: list[int]
+class Pieces:
+    """Where the pixels lie: strips over the whole width, not compressed, or tiles that are."""
+
+    height: int
+    width: int | None = None  # None: of strips
+    offsets: list[int] = field(default_factory=list)
+    counts: list[int] = field(default_factory=list)
+
+    def put(self, file: BinaryIO, data: bytes) -> None:
+        self.offsets.append(file.tell())
+        self.counts.append(file.write(data))
+        file.write(bytes(len(data) % 2))
+
+    def entries(self, layout: ifd.Layout) -> Iterator[ifd.Entry]:
+        yield ifd.entry(layout, 259, ifd.SHORT, NONE if self.width is None else JPEG)
+        sizes = {278: self.height} if self.width is None else {322: self.width, 323: self.height}
+        yield from (ifd.entry(layout, code, ifd.LONG, size) for code, size in sizes.items())
+        first, second = (273, 279) if self.width is None else (324, 325)
+        yield ifd.entry(layout, first, ifd.LONG, *self.offsets)
+        yield ifd.entry(layout, second, ifd.LONG, *self.counts)
 
 
-def put_strips(file: BinaryIO, pixels: Samples, layout: ifd.Layout) -> Strips:
-    rows = max(1, STRIP_BYTES // (pixels[0].size * 2))
-    strips = Strips(rows, [], [])
-    for top in range(0, len(pixels), rows):
-        strips.offsets.append(file.tell())
-        data = pixels[top : top + rows].astype(layout.order + "u2").tobytes()
-        strips.counts.append(file.write(data))
+def put_strips(file: BinaryIO, pixels: Samples, layout: ifd.Layout) -> Pieces:
+    strips = Pieces(max(1, STRIP_BYTES // (pixels[0].size * 2)))
+    for top in range(0, len(pixels), strips.height):
+        strips.put(file, pixels[top : top + strips.height].astype(layout.order + "u2").tobytes())
     return strips
 
 
-def first_directory(content: Content, layout: ifd.Layout, preview: int, strips: Strips) -> list[ifd.Entry]:
+def put_tiles(file: BinaryIO, pixels: Samples) -> Pieces:
+    """Lossless JPEG, in which two rows lie in one, so that each value is predicted from others of its colour."""
+    height, width = (min(TILE, max(side // GRAIN, 1) * GRAIN) for side in pixels.shape)  # LibRaw wants none wider
+    tiles = Pieces(height, width)
+    for top in range(0, pixels.shape[0], height):
+        for left in range(0, pixels.shape[1], width):
+            part = pixels[top : top + height, left : left + width]
+            missing = [(0, whole - have) for whole, have in zip((height, width), part.shape, strict=True)]
+            tile = np.pad(part, missing, mode="edge").reshape(height // 2, 2 * width)
+            tiles.put(file, imagecodecs.ljpeg_encode(tile, bitspersample=16))
+    return tiles
+
+
+def first_directory(content: Content, layout: ifd.Layout, preview: int, pieces: Pieces) -> list[ifd.Entry]:
     """The preview's, with everything about the picture; the mosaic's own is inside."""
     entries = [*previewed(content, layout, preview), *about(content.raw, layout)]
-    mosaic = tuple(sensor(content, layout, strips))
+    mosaic = tuple(sensor(content, layout, pieces))
     entries.append(ifd.Entry(SUB_DIRECTORIES, ifd.LONG, 1, tuple(sorted(mosaic, key=lambda one: one.code))))
     return list({one.code: one for one in entries}.values())
 
@@ -102,18 +133,15 @@ def previewed(content: Content, layout: ifd.Layout, at: int) -> Iterator[ifd.Ent
     yield ifd.entry(layout, 530, ifd.SHORT, 1, 1)
 
 
-def sensor(content: Content, layout: ifd.Layout, strips: Strips) -> Iterator[ifd.Entry]:
+def sensor(content: Content, layout: ifd.Layout, pieces: Pieces) -> Iterator[ifd.Entry]:
     height, width = content.pixels.shape[:2]
     colours = content.colours
     yield ifd.entry(layout, 254, ifd.LONG, 0)
     yield from (ifd.entry(layout, code, ifd.LONG, value) for code, value in ((256, width), (257, height)))
     yield ifd.entry(layout, 258, ifd.SHORT, *[16] * colours)
     model = COLOUR_FILTER if colours == 1 else LINEAR
-    yield from (ifd.entry(layout, code, ifd.SHORT, value) for code, value in ((259, 1), (262, model)))
-    yield from (ifd.entry(layout, code, ifd.SHORT, value) for code, value in ((277, colours), (284, 1)))
-    yield ifd.entry(layout, 273, ifd.LONG, *strips.offsets)
-    yield ifd.entry(layout, 278, ifd.LONG, strips.rows)
-    yield ifd.entry(layout, 279, ifd.LONG, *strips.counts)
+    yield from (ifd.entry(layout, code, ifd.SHORT, value) for code, value in ((262, model), (277, colours), (284, 1)))
+    yield from pieces.entries(layout)
     if colours == 1:
         yield from filter_of(content.raw.cfa, layout)
     yield from levels(content, layout)
