@@ -301,6 +301,20 @@ def test_bad_files_and_other_sensors_are_named_and_the_rest_comes(shelf: Path, t
     assert [path.name for path in (tmp_path / "out").glob("[!.]*")] == ["good.dng"]
 
 
+def test_only_a_dng_is_written_over(shelf: Path, tmp_path: Path) -> None:
+    path = dng(tmp_path / "a.dng")
+    other = tmp_path / "b.nef"
+    other.write_bytes(path.read_bytes())
+    refused = denoise("clean", other, "--in-place")
+    assert refused.exit_code == 2
+    assert "written as DNG" in refused.stderr
+    assert other.read_bytes() == path.read_bytes()
+    before = open_raw(path)
+    assert denoise("clean", path, "--in-place").exit_code == 0
+    assert open_raw(path).photosites.shape == before.photosites.shape
+    assert not np.array_equal(open_raw(path).photosites, before.photosites)
+
+
 def test_without_a_model_for_it_one_sentence_says_so(bare: Path, tmp_path: Path) -> None:
     path = dng(tmp_path / "in" / "a.dng")
     result = denoise("clean", path)

@@ -95,6 +95,7 @@ def clean_raw(job: Job, ready: Ready, tick: Tick, say: Say) -> Done:
     from denoise.media import raw
     from denoise.run import restore_mosaic
 
+    raw.refuse_ending(job.target)
     source = raw.open_raw(job.source)
     restored = restore_mosaic(source.mosaic, ready.restorer, ready.options, tick, say)
     notes = raw.save(job.target, source, restored, ready.options.strength)

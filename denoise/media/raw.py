@@ -275,15 +275,18 @@ def save(target: Path, source: RawFile, photosites: Samples, strength: float = 0
 
     `strength`: the share of the noise that was taken away.
     """
-    ending = target.suffix.lower()
-    if ending not in WRITABLE:
-        known = " ".join(sorted(WRITABLE))
-        raise BadFile(f"Cannot write {target}: raw files are written as DNG or developed; choose one of {known}.")
+    refuse_ending(target)
     mosaic = replace(source.mosaic, photosites=photosites, noise=left_of(source.mosaic, strength))
-    if ending != RESULT_SUFFIX:
+    if target.suffix.lower() != RESULT_SUFFIX:
         return save_developed(target, source, mosaic)
     content = mosaic_content if is_mosaic(target) else linear_content
     return save_dng(target, content(source, mosaic, strength))
+
+
+def refuse_ending(target: Path) -> None:
+    if target.suffix.lower() not in WRITABLE:
+        known = " ".join(sorted(WRITABLE))
+        raise BadFile(f"Cannot write {target}: raw files are written as DNG or developed; choose one of {known}.")
 
 
 def is_mosaic(target: Path) -> bool:

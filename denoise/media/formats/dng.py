@@ -108,7 +108,7 @@ def put_tiles(file: BinaryIO, pixels: Samples) -> Pieces:
             part = pixels[top : top + height, left : left + width]
             missing = [(0, whole - have) for whole, have in zip((height, width), part.shape, strict=True)]
             tile = np.pad(part, missing, mode="edge").reshape(height // 2, 2 * width)
-            tiles.put(file, imagecodecs.ljpeg_encode(tile, bitspersample=16))
+            tiles.put(file, bytes(imagecodecs.ljpeg_encode(tile, bitspersample=16)))
     return tiles
 
 
