@@ -378,6 +378,23 @@ def test_bad_raw_files_are_one_sentence_each(tmp_path: Path) -> None:
     assert "not above its black" in refused(dng(tmp_path / "levels.dng", black=(WHITE + 17,)))
 
 
+@given(seed=st.integers(0, 10**6))
+@settings(max_examples=40)
+def test_damaged_files_are_read_or_refused_never_worse(seed: int, tmp_path_factory: pytest.TempPathFactory) -> None:
+    place, dice = tmp_path_factory.mktemp("damaged"), np.random.default_rng(seed)
+    content = bytearray(dng(place / "a.dng").read_bytes())
+    for at in dice.integers(0, 700, dice.integers(1, 6)):  # where its directory lies
+        content[at] = dice.integers(0, 256)
+    (place / "b.dng").write_bytes(content if seed % 4 else content[: dice.integers(0, len(content))])
+    try:
+        raw = open_raw(place / "b.dng")
+        save(place / "c.dng", raw, raw.photosites)
+    except UserError as error:
+        assert "\n" not in str(error)
+        return
+    assert np.array_equal(open_raw(place / "c.dng").photosites, raw.photosites)
+
+
 def test_a_black_level_that_is_not_told_has_to_be_seen(tmp_path: Path) -> None:
     bright = np.maximum(photosites(), 2000)
     assert "no black level" in refused(dng(tmp_path / "bright.dng", bright, black=None))

@@ -30,7 +30,7 @@ ENDINGS = "3fr arw cr2 cr3 crw dcr dng erf fff iiq kdc mef mos mrw nef nrw orf p
 SUFFIXES = frozenset(f".{ending}" for ending in ENDINGS.split())
 EXPOSURE, BLACK_LEVEL, NOISE_PROFILE = 33434, 50714, 51041  # tags
 FLIPS = {0: 1, 3: 3, 5: 8, 6: 6}  # LibRaw's turns as EXIF says them
-TILES = (2, 6)  # sides of a Bayer and of an X-Trans tile
+BAYER = ("RGGB", "BGGR", "GRBG", "GBRG")
 DARKEST = 0.001  # quantile of the photosites that is near black in any photograph
 NEAR_BLACK = 0.02  # of white
 LEAST_SHOT = 1e-9  # of a NoiseProfile: 0 is none
@@ -225,16 +225,20 @@ def photosites_of(path: Path, raw: Any) -> tuple[Samples, str]:
             f"{path}: developed already (three colours at every pixel), there is no mosaic in it; give the file that "
             "the camera wrote."
         )
-    pattern = raw.raw_pattern
-    letters = raw.color_desc.decode()
-    if pattern is None or pattern.shape[0] not in TILES or set(letters) - set("RGB"):
-        what = "no colour filter" if pattern is None else f"a colour filter of its own kind ({letters})"
-        raise BadFile(f"{path}: its sensor has {what}; Bayer (RGGB, BGGR, GRBG, GBRG) and X-Trans are known.")
-    side = pattern.shape[0]
-    if min(visible.shape) < side:
-        height, width = visible.shape
-        raise BadFile(f"{path}: {width} × {height} photosites; at least {side} × {side} are wanted.")
-    return visible.copy(), "".join(letters[index] for index in raw.raw_colors_visible[:side, :side].flat)
+    cfa = filter_of(raw)
+    if cfa not in BAYER and not (len(cfa) == 36 and set(cfa) == set("RGB")):
+        what = f"a colour filter of its own kind ({cfa})" if cfa else "no colour filter"
+        raise BadFile(f"{path}: its sensor has {what}; Bayer ({', '.join(BAYER)}) and X-Trans are known.")
+    return visible.copy(), cfa
+
+
+def filter_of(raw: Any) -> str:
+    """The colours of the visible part's first tile, row by row; nothing where there is no filter."""
+    if raw.raw_pattern is None:
+        return ""
+    rows, columns = raw.raw_pattern.shape
+    letters = dict(enumerate(raw.color_desc.decode()))
+    return "".join(letters.get(index, "?") for index in raw.raw_colors_visible[:rows, :columns].flat)
 
 
 def blacks(colours: NDArray[Any], cfa: str, level: Sequence[float]) -> Four:
