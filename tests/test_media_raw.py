@@ -389,8 +389,7 @@ def test_damaged_files_are_read_or_refused_never_worse(seed: int, tmp_path_facto
     try:
         raw = open_raw(place / "b.dng")
         save(place / "c.dng", raw, raw.photosites)
-    except UserError as error:
-        assert "\n" not in str(error)
+    except UserError:
         return
     assert np.array_equal(open_raw(place / "c.dng").photosites, raw.photosites)
 
