@@ -106,7 +106,7 @@ def denoise(
 @app.command()
 def clean(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Sounds, pictures, and folders of them at any depth.")
+        list[Path], typer.Argument(metavar="PATH...", help="Sounds, pictures, camera raw, and folders of them.")
     ],
     out: Annotated[
         str | None,
@@ -123,14 +123,18 @@ def clean(
     residual: Annotated[
         bool, typer.Option("--residual", help="Also write what was taken away: NAME.residual.EXT beside the result.")
     ] = False,
+    develop: Annotated[
+        str | None,
+        typer.Option(metavar="AS", help="Camera raw: tiff, png, jpeg, or linear (a DNG of colours); else a raw DNG."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Clean sounds and pictures, files or whole folders."""
+    """Clean sounds, pictures and camera raw, files or whole folders."""
     from denoise.batch.plan import plan
     from denoise.batch.recipe import Recipe, knobs_of
 
     recipe = Recipe(model, engine, device, strength, seed, knobs_of(settings or ()))
-    report = cleaned(plan(paths, out, in_place, recipe.only, residual), recipe, overwrite)
+    report = cleaned(plan(paths, out, in_place, recipe.only, residual, develop), recipe, overwrite)
     if as_json:
         show(report.as_data(), as_json, ())
     if report.tells_more:

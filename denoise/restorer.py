@@ -77,7 +77,10 @@ class Facts:
 
 
 class Restorer(Protocol):
-    """`noisy` is one padded batch, (B, C, T) or (B, C, H, W); the answer has the same shape."""
+    """`noisy` is one padded batch, (B, C, T) or (B, C, H, W); the answer has the same shape.
+
+    Of a mosaic it is the four planes R, G1, G2, B of its cells R G over G B: black is 0, white is 1, nothing is cut.
+    """
 
     @property
     def facts(self) -> Facts: ...
@@ -87,7 +90,8 @@ class Restorer(Protocol):
     def survey(self, pieces: Iterable[Tensor], **knobs: float) -> Tensor:
         """Statistics of the whole signal, to be handed to every piece; called when `facts.surveys`.
 
-        Of a sound, `pieces` are all of it in order; of a picture, the whole or a fair sample sheet of it.
+        Of a sound, `pieces` are all of it in order; of a picture, the whole or a fair sample sheet of it. That of a
+        mosaic is its noise, (1, 4, 3): shot, read and bias of R, G1, G2 and B; who knows them need not ask.
         Where the items of a batch need surveys of different lengths, they are put `together`.
         """
         ...

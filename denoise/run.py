@@ -17,7 +17,7 @@ from denoise.blend import Span, in_chunks, spans, stitch
 from denoise.errors import BadFile, UserError
 from denoise.resample import at_rate, resampled
 from denoise.restorer import Facts, Restorer
-from denoise.signals import Audio, Picture, Samples
+from denoise.signals import Audio, Cells, Mosaic, Noise, Picture, Samples
 
 NOMINAL_RATE = 48_000  # Hz in which restorers that work at any rate count their samples
 FADE_PX = 16
@@ -169,13 +169,16 @@ def restore_picture(
     return out
 
 
-def picture_bands(picture: Picture, careful: Careful, options: Options, tick: Tick) -> Iterator[Tensor]:
+def picture_bands(
+    picture: Picture | Cells, careful: Careful, options: Options, tick: Tick, survey: Tensor | None = None
+) -> Iterator[Tensor]:
     """Finished rows (C, h, W), in order."""
     facts = careful.facts
     context, piece = reach(facts, options, max(picture.height, picture.width))
     rows = spans(picture.height, piece, FADE_PX)
     columns = spans(picture.width, piece, FADE_PX)
-    survey = picture_survey(picture, careful) if facts.surveys and len(rows) * len(columns) > 1 else None
+    if survey is None and facts.surveys and len(rows) * len(columns) > 1:
+        survey = picture_survey(picture, careful)
 
     def tile(row: Span, column: Span) -> Tensor:
         top, bottom = row.widened(context, picture.height)
@@ -216,13 +219,13 @@ def coloured(picture: Tensor, facts: Facts) -> Tensor:
     raise UserError(f"{facts.name} wants {wanted} colours; this picture has {channels}.")
 
 
-def picture_survey(picture: Picture, careful: Careful) -> Tensor:
+def picture_survey(picture: Picture | Cells, careful: Careful) -> Tensor:
     """The restorer's statistics of a sheet of samples, spread evenly over the picture."""
     sheet = coloured(finite(sample_sheet(picture)), careful.facts)
     return careful.survey(lambda: [sheet])
 
 
-def sample_sheet(picture: Picture) -> Tensor:
+def sample_sheet(picture: Picture | Cells) -> Tensor:
     """Up to 6×6 tiles, evenly spread, side by side in one small picture (C, H, W)."""
     strips = [
         torch.cat([picture.region(rows, columns) for columns in spread(picture.width)], 2)
@@ -244,6 +247,41 @@ def reach(facts: Facts, options: Options, length: int, scale: float = 1) -> tupl
     if facts.context is None:
         return 0, max(options.piece or length, LEAST_PIECE)
     return math.ceil(facts.context * scale), max(options.piece or math.ceil(facts.piece * scale), LEAST_PIECE)
+
+
+# Raw
+
+
+def restore_mosaic(
+    mosaic: Mosaic,
+    restorer: Restorer,
+    options: Options | None = None,
+    tick: Tick = ignore,
+    say: Callable[[str], None] = ignore,
+    noise: Noise | None = None,
+) -> Samples:
+    """The restored photosites, as the mosaic counts them; `noise`: where it is known, it is not estimated."""
+    options = options or Options()
+    careful = Careful(restorer, options, say)
+    refuse_mosaic(mosaic, careful.facts, noise)
+    cells, out = Cells(mosaic), np.empty_like(mosaic.photosites)
+    top = 0
+    for band in picture_bands(cells, careful, options, tick, None if noise is None else told_noise(noise)):
+        cells.put(band, top, out)
+        top += band.shape[1]
+    return out
+
+
+def refuse_mosaic(mosaic: Mosaic, facts: Facts, noise: Noise | None) -> None:
+    if not mosaic.is_bayer:
+        raise UserError(f"{facts.name} knows Bayer sensors only and this is an X-Trans mosaic; choose another --model.")
+    if noise is not None and not facts.surveys:
+        raise UserError(f"{facts.name} cannot be told what the noise is; leave that out, or choose another --model.")
+
+
+def told_noise(noise: Noise) -> Tensor:
+    """As the survey that a restorer of raw makes of a mosaic: (1, 4, 3), of each colour shot, read and bias."""
+    return torch.tensor([noise], dtype=torch.float32)
 
 
 # Sound

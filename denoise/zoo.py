@@ -23,6 +23,7 @@ Engine = Literal["torch", "onnx"]
 HERE = Path(__file__).resolve().parent
 CARD = "model.toml"
 WEIGHTS = "weights.safetensors"
+WHAT: dict[Kind, str] = {"audio": "sounds", "picture": "pictures", "raw": "camera raw files"}
 FROM_METHOD = tuple(field.name for field in fields(Facts) if field.name not in ("name", "kind", "card"))
 
 
@@ -99,7 +100,7 @@ def default_for(kind: Kind) -> Card:
     """The model that `auto` means for this kind of signal."""
     fitting = [card for card in cards().values() if card.kind == kind]
     if not fitting:
-        raise UserError(f"No model for {kind} here; `denoise models` lists what there is.")
+        raise UserError(f"No model for {WHAT[kind]} here; `denoise models` lists what there is.")
     return next((card for card in fitting if card.entries.get("default")), fitting[0])
 
 

@@ -16,7 +16,7 @@ from denoise.errors import UserError
 from denoise.signals import Kind, Samples
 
 if TYPE_CHECKING:
-    from denoise.measure.effect import Effect, Onlooker, PictureEffect, SoundEffect
+    from denoise.measure.effect import Effect, MosaicEffect, Onlooker, PictureEffect, SoundEffect
     from denoise.media.picture import PictureFile
 
 Tick = Callable[[float], None]
@@ -58,7 +58,7 @@ def clean_picture(job: Job, ready: Ready, tick: Tick, say: Say) -> Done:
     return done(source.notes, notes, seen.effect)
 
 
-def done(before: Iterable[str], after: Iterable[str], effect: SoundEffect | PictureEffect) -> Done:
+def done(before: Iterable[str], after: Iterable[str], effect: SoundEffect | PictureEffect | MosaicEffect) -> Done:
     notes = dict.fromkeys([*before, *after, *effect.lines()])  # each once
     return Done(tuple(notes), effect.as_data())
 
@@ -92,9 +92,22 @@ def clean_sound(job: Job, ready: Ready, tick: Tick, say: Say) -> Done:
     return done(source.notes, [*notes, *([SILENT] if heard.silent else [])], heard.effect)
 
 
+def clean_raw(job: Job, ready: Ready, tick: Tick, say: Say) -> Done:
+    from denoise.measure.effect import mosaic_effect
+    from denoise.media import raw
+    from denoise.run import restore_mosaic
+
+    raw.refuse_ending(job.target)
+    source = raw.open_raw(job.source)
+    restored = restore_mosaic(source.mosaic, ready.restorer, ready.options, tick, say)
+    notes = raw.save(job.target, source, restored, ready.options.strength)
+    return done(source.notes, notes, mosaic_effect(source.mosaic, restored))
+
+
 CLEANERS: dict[Kind, Callable[[Job, Ready, Tick, Say], Done]] = {
     "picture": clean_picture,
     "audio": clean_sound,
+    "raw": clean_raw,
 }
 
 

@@ -11,8 +11,9 @@ from denoise.batch.file import clean_file, sentence
 from denoise.batch.journal import Journal, Standing
 from denoise.batch.plan import Job, Plan
 from denoise.batch.recipe import Ready, Recipe, ready
-from denoise.errors import Cancelled
+from denoise.errors import Cancelled, UserError
 from denoise.report import Outcome
+from denoise.signals import Kind
 
 OUTDATED = "The result there was made from another input or with other settings; --overwrite makes it anew."
 
@@ -34,13 +35,17 @@ class Watch:
 def clean_all(plan: Plan, recipe: Recipe, watch: Watch, overwrite: bool = False) -> Iterator[Outcome]:
     """The outcome of each file as soon as there is one; nothing is loaded where nothing is to be done."""
     journal = Journal()
-    signatures = {kind: recipe.signature(kind) for kind in {job.kind for job in plan.jobs}}
-    standings = {job: "new" if overwrite else standing(journal, job, signatures[job.kind]) for job in plan.jobs}
+    signatures, lacking = signed(recipe, {job.kind for job in plan.jobs})
+    jobs = [job for job in plan.jobs if job.kind in signatures]
+    standings = {job: "new" if overwrite else standing(journal, job, signatures[job.kind]) for job in jobs}
     waiting = [job for job, state in standings.items() if state == "new"]
     restorers = ready(recipe, sorted({job.kind for job in waiting})) if waiting else {}
     watch.begin(sum(size_of(job.source) for job in waiting))
     for failure in plan.failures:
         yield told(watch, Outcome(failure.path, "failed", error=failure.why))
+    for job in plan.jobs:
+        if job.kind in lacking:
+            yield told(watch, Outcome(job.source, "failed", None, job.kind, error=lacking[job.kind]))
     for job, state in standings.items():
         if state != "new":
             yield told(watch, skipped(job, outdated=state == "outdated"))
@@ -48,6 +53,20 @@ def clean_all(plan: Plan, recipe: Recipe, watch: Watch, overwrite: bool = False)
         watch.start(job.source, size_of(job.source))
         outcome = attempt(job, restorers[job.kind], watch)
         yield told(watch, recorded(journal, job, signatures[job.kind], outcome))
+
+
+def signed(recipe: Recipe, kinds: set[Kind]) -> tuple[dict[Kind, str], dict[Kind, str]]:
+    """The signature of each kind, and why there is none: no model for it. The others still come."""
+    signatures: dict[Kind, str] = {}
+    lacking: dict[Kind, str] = {}
+    for kind in kinds:
+        try:
+            signatures[kind] = recipe.signature(kind)
+        except UserError as trouble:
+            if len(kinds) == 1:
+                raise
+            lacking[kind] = str(trouble)
+    return signatures, lacking
 
 
 def told(watch: Watch, outcome: Outcome) -> Outcome:

@@ -26,6 +26,7 @@ from denoise.noise.sound_laws import Babble, Recorded
 from denoise.signals import Audio, Kind
 
 MOSAICS = (".npy", ".tif", ".tiff")
+DNG = ".dng"
 Tile = NDArray[np.float32]  # (2, 2)
 Answer = tuple[str, list[str]]  # the law in words, and what the format could not keep
 
@@ -141,15 +142,23 @@ def whole(sound: Audio) -> NDArray[np.float32]:
 
 
 def to_mosaic(order: Order) -> Answer:
-    if order.out.suffix.lower() not in MOSAICS:
-        raise UserError(f"{order.out}: a mosaic is written as .npy or .tif; choose one of these endings.")
+    ending = order.out.suffix.lower()
+    if ending not in MOSAICS and not (ending == DNG and kind_of(order.path) == "raw"):
+        raise UserError(
+            f"{order.out}: a mosaic is written as .npy or .tif, a raw file as .dng too; choose one of these."
+        )
     frame = read_frame(order.path)
     law, known_black = from_folder(order.files, order) if order.files else from_words(order)
     tile = known_black if frame.black_dn is None else in_tile(frame.black_dn, frame.cfa or "RGGB")
     black = repeated(tile, frame.photosites.shape)
     clean = torch.from_numpy(frame.photosites.astype(np.float32) - black)
-    put(order.out, in_type(law.sample(clean, order.seed).numpy() + black, frame.photosites.dtype))
-    return law.describe(), []
+    noisy = in_type(law.sample(clean, order.seed).numpy() + black, frame.photosites.dtype)
+    if ending != DNG:
+        put(order.out, noisy)
+        return law.describe(), []
+    from denoise.media.raw import open_raw, save
+
+    return law.describe(), save(order.out, open_raw(order.path), noisy)
 
 
 def from_words(order: Order) -> tuple[Camera, Tile]:

@@ -9,7 +9,8 @@ from functools import cache
 from pathlib import Path
 
 from denoise.errors import UserError
-from denoise.media.find import NAMES, files_below, kind_of, known, result_name, writable
+from denoise.media.find import NAMES, files_below, kind_of, known, raw_ending, result_name, writable
+from denoise.media.raw import RESULTS, is_mosaic
 from denoise.signals import Kind
 
 MARK = ".clean"  # of results that lie beside their input: voice.clean.wav
@@ -62,6 +63,7 @@ def plan(
     in_place: bool = False,
     only: Kind | None = None,
     residual: bool = False,
+    develop: str | None = None,
 ) -> Plan:
     """The jobs for these files and folders. `only`: the kind that the chosen model is for."""
     if out is not None and in_place:
@@ -71,11 +73,14 @@ def plan(
     if out is not None:
         refuse_nesting(paths, Path(out))
     founds = [found_in(path, only) for path in paths]
-    place = placing(paths, out, in_place)
+    if develop is not None:
+        refuse_developing(founds, develop, in_place, residual)
+    place = placing(paths, out, in_place, develop)
     jobs = [replace(job, residual=residual) for found in founds for job in jobs_of(found, place)]
     real = real_paths()
     jobs, results = without_results(unique(jobs, real))
     refuse_collisions(jobs, in_place, real)
+    refuse_residuals(jobs)
     failures = tuple(failure for found in founds for failure in found.failures)
     return Plan(tuple(jobs), failures, sum(found.left_alone for found in founds) + results)
 
@@ -131,30 +136,31 @@ Placing = Callable[[Path, Path], tuple[Path, Path | None]]
 """(the path that was given, the file found there) -> (its target, the folder of all results)."""
 
 
-def placing(paths: Sequence[Path], out: str | None, in_place: bool) -> Placing:
+def placing(paths: Sequence[Path], out: str | None, in_place: bool, develop: str | None = None) -> Placing:
     if in_place:
         return lambda given, source: (unlinked(source), given if given != source else None)
     if out is None:
-        return lambda given, source: (beside(source), None)
+        return lambda given, source: (beside(source, develop), None)
     folder = Path(out)
     if is_one_file(paths, out):
+        refuse_two_wishes(out, develop)
         return lambda given, source: (folder, None)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{out} is a file; several results need a folder: give another -o.")
-    return lambda given, source: (folder / below(given, source), folder)
+    return lambda given, source: (folder / below(given, source, develop), folder)
 
 
 def unlinked(source: Path) -> Path:
     return Path(os.path.realpath(source)) if source.is_symlink() else source
 
 
-def below(given: Path, source: Path) -> Path:
+def below(given: Path, source: Path, develop: str | None = None) -> Path:
     place = Path(source.name) if given == source else source.relative_to(given)
-    return place.with_name(result_name(source))
+    return place.with_name(result_name(source, develop=develop))
 
 
-def beside(source: Path) -> Path:
-    return source.with_name(result_name(source, MARK))
+def beside(source: Path, develop: str | None = None) -> Path:
+    return source.with_name(result_name(source, MARK, develop))
 
 
 def residual_of(target: Path) -> Path:
@@ -182,6 +188,27 @@ def jobs_of(found: Found, place: Placing) -> Iterator[Job]:
 
 
 # What would go wrong
+
+
+def refuse_developing(founds: Sequence[Found], develop: str, in_place: bool, residual: bool) -> None:
+    raw_ending(develop)
+    if not any(kind == "raw" for found in founds for _, kind in found.files):
+        raise UserError("--develop is for camera raw files and there is none among the inputs; leave it out.")
+    if in_place or residual:
+        other = "--in-place" if in_place else "--residual"
+        raise UserError(f"--develop makes another kind of file and {other} needs the same; choose one of the two.")
+
+
+def refuse_residuals(jobs: Sequence[Job]) -> None:
+    """What was taken away from a mosaic is another one."""
+    for job in jobs:
+        if job.kind == "raw" and job.residual and not is_mosaic(job.target):
+            raise UserError(f"{job.target} is developed and --residual compares mosaics; give -o a name with .dng.")
+
+
+def refuse_two_wishes(out: str, develop: str | None) -> None:
+    if develop is not None and not out.lower().endswith(raw_ending(develop)):
+        raise UserError(f"{out} is not what --develop {develop} makes; leave --develop out, the name says it.")
 
 
 def refuse_nesting(paths: Sequence[Path], out: Path) -> None:
@@ -215,10 +242,17 @@ def unique(jobs: Sequence[Job], real: Real) -> list[Job]:
 
 def without_results(jobs: Sequence[Job]) -> tuple[list[Job], int]:
     """Leaves out what an earlier run laid beside an input of this one, and counts it."""
-    cleaned = [beside(job.source) for job in jobs]
+    cleaned = [result for job in jobs for result in results_beside(job)]
     results = {os.path.abspath(result) for target in cleaned for result in (target, residual_of(target))}
     kept = [job for job in jobs if os.path.abspath(job.source) not in results]
     return kept, len(jobs) - len(kept)
+
+
+def results_beside(job: Job) -> list[Path]:
+    """All that earlier runs may have made of it there."""
+    if job.kind != "raw":
+        return [beside(job.source)]
+    return [beside(job.source, develop) for develop in (None, *RESULTS)]
 
 
 def refuse_collisions(jobs: Sequence[Job], in_place: bool, real: Real) -> None:

@@ -18,7 +18,7 @@ MIDDLE = 0.5  # of white: nothing was taken away
 def write_residual(job: Job) -> Path:
     """Made from the two files themselves, so that it is what really went."""
     target = residual_of(job.target)
-    {"picture": picture_residual, "audio": sound_residual}[job.kind](job, target)
+    {"picture": picture_residual, "audio": sound_residual, "raw": raw_residual}[job.kind](job, target)
     return target
 
 
@@ -41,6 +41,16 @@ def picture_residual(job: Job, target: Path) -> None:
         pages = ((noisy.page(n).picture, clean.page(n).picture) for n in range(noisy.pages))
         with closing(pages):
             save(target, noisy, (around_grey(before, after) for before, after in pages))
+
+
+def raw_residual(job: Job, target: Path) -> None:
+    """Another mosaic."""
+    from denoise.media.raw import open_raw, save
+
+    noisy, clean = open_raw(job.source), open_raw(job.target)
+    middle = round(MIDDLE * (max(noisy.mosaic.black) + noisy.white))
+    change = noisy.photosites.astype(np.int32) - clean.photosites
+    save(target, noisy, np.clip(change + middle, 0, np.iinfo(np.uint16).max).astype(np.uint16))
 
 
 def around_grey(before: Picture, after: Picture) -> Samples:

@@ -54,7 +54,7 @@ def kind_of_both(noisy: Path, cleaned: Path) -> Kind:
 def compare(noisy: Path, cleaned: Path, draws: Draws | None = None) -> Comparison:
     """`draws`: of the model that cleaned it, whose uncertainty is to be shown as well."""
     kind = kind_of_both(noisy, cleaned)
-    return (compare_pictures if kind == "picture" else compare_sounds)(noisy, cleaned, draws)
+    return (compare_sounds if kind == "audio" else compare_pictures)(noisy, cleaned, draws)
 
 
 def decibel(power: float) -> float:
@@ -67,12 +67,21 @@ def decibel(power: float) -> float:
 
 
 def compare_pictures(noisy: Path, cleaned: Path, draws: Draws | None) -> Comparison:
-    from denoise.media.picture import open_picture
-
-    before, after = (values(open_picture(path).page(0).picture) for path in (noisy, cleaned))
+    before, after = (values(picture_of(path)) for path in (noisy, cleaned))
     if before.shape != after.shape:
         raise BadFile(f"{size(noisy, before)} and {size(cleaned, after)}; only pictures of one size can be compared.")
     return Comparison(picture_numbers(before, after), picture_drawing(before, after, draws))
+
+
+def picture_of(path: Path) -> Picture:
+    """The first page; a raw file developed."""
+    if kind_of(path) == "raw":
+        from denoise.media.raw import as_picture
+
+        return as_picture(path)
+    from denoise.media.picture import open_picture
+
+    return open_picture(path).page(0).picture
 
 
 def values(picture: Picture) -> Floats:

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from denoise.signals import Audio, Block, Picture, Samples
+from denoise.signals import Audio, Block, Mosaic, Picture, Samples
 
 FRAME_S = 0.02
 LOUDEST = 0.95  # quantile of the frames' levels
@@ -63,6 +63,25 @@ class PictureEffect:
 
     def lines(self) -> Iterator[str]:
         yield f"Took away {self.removed:.1f} of 255 (RMS); mean colours moved by {self.colour_shift:.2f}."
+
+
+@dataclass(frozen=True)
+class MosaicEffect:
+    """In DN."""
+
+    removed_dn: float  # root mean square of what was taken away
+    shift_dn: float  # of the mean of the colour that moved most
+    range_dn: float  # from black to white
+
+    def as_data(self) -> Effect:
+        return asdict(self)
+
+    def lines(self) -> Iterator[str]:
+        share = 100 * self.removed_dn / self.range_dn
+        yield (
+            f"Took away {self.removed_dn:.3g} DN (RMS), {share:.2g} % of white; "
+            f"mean colours moved by {self.shift_dn:.2g} DN."
+        )
 
 
 # Sound
@@ -177,3 +196,19 @@ class Onlooker:
     @property
     def effect(self) -> PictureEffect:
         return PictureEffect(math.sqrt(self.squares / max(self.values, 1)), self.shift)
+
+
+# Raw
+
+
+def mosaic_effect(mosaic: Mosaic, restored: Samples) -> MosaicEffect:
+    """Rows are compared a few at a time, and an even number of them: each of the four places has its own mean."""
+    squares, totals = 0.0, np.zeros((2, 2))
+    for top in range(0, mosaic.height, ROWS):
+        rows = slice(top, top + ROWS)
+        change = restored[rows].astype(np.float64) - mosaic.photosites[rows]
+        squares += float(np.square(change).sum())
+        totals += [[change[row::2, column::2].sum() for column in (0, 1)] for row in (0, 1)]
+    size = mosaic.photosites.size
+    shift = float(np.abs(totals).max()) / (size / 4)
+    return MosaicEffect(math.sqrt(squares / size), shift, mosaic.white - max(mosaic.black))

@@ -51,6 +51,10 @@ def signal_of(path: Path) -> Signal:
 
         audio = open_sound(path).audio
         return Signal(kind, (whole(audio),), audio.rate)
+    if kind == "raw":
+        from denoise.media.raw import as_picture
+
+        return Signal("picture", (planes(as_picture(path)),))
     raise BadFile(f"{path}: neither a sound nor a picture by its name.")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, is_dataclass
+from dataclasses import asdict, dataclass, field, is_dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 from denoise import zoo
 from denoise.errors import BadFile, UserError
 from denoise.media.find import kind_of, known
-from denoise.media.frames import is_mosaic, read_frame
-from denoise.signals import Audio, Kind, Picture
+from denoise.media.frames import frame_of, is_mosaic, read_frame
+from denoise.noise.frame import Frame
+from denoise.signals import Audio, Kind, Mosaic, Picture
 
 if TYPE_CHECKING:
     from denoise.restorer import Restorer
 
 PROBE_SECONDS = 5.0  # of sound, for the estimate of time
+NOT_BAYER = "noise unknown: it is measured in mosaics with a 2 × 2 colour filter only"
 PROBE_PX = 256  # side, of a picture
 
 
@@ -53,9 +55,11 @@ def inspect_file(path: Path) -> Inspection:
         raise UserError(
             f"{path}: no sound and no picture; what it tells of a camera shows `denoise noise show {path}`."
         )
+    kind = kind_of(path)
+    if kind == "raw":
+        return inspect_raw(path)
     if is_mosaic(path):
         return inspect_mosaic(path)
-    kind = kind_of(path)
     if kind is None:
         raise BadFile(f"{path}: neither a sound nor a picture by its name; known are {known()}.")
     return inspect_picture(path) if kind == "picture" else inspect_sound(path)
@@ -76,17 +80,34 @@ def inspect_picture(path: Path) -> Inspection:
 
 
 def inspect_mosaic(path: Path) -> Inspection:
+    frame = read_frame(path)
+    return Inspection(path, "raw", frame.describe(), *noise_of(frame))
+
+
+def inspect_raw(path: Path) -> Inspection:
+    from denoise.media.raw import open_raw
+
+    raw = open_raw(path)
+    known = noise_of(frame_of(raw)) if len(raw.cfa) == 4 else (NOT_BAYER, {})
+    found = Inspection(path, "raw", raw.describe(), *known)
+    if len(raw.cfa) != 4 or not any(card.kind == "raw" for card in zoo.cards().values()):
+        return found
+    card, restorer = suggested("raw")
+    return replace(found, model=card, seconds_to_clean=mosaic_seconds(raw.mosaic, restorer), device=device_of(restorer))
+
+
+def noise_of(frame: Frame) -> tuple[str, dict[str, Any]]:
+    """In words and in numbers."""
     from denoise.noise.blind_mosaic import estimate
     from denoise.noise.calibration import step_of
     from denoise.noise.camera import in_tile
 
-    frame = read_frame(path)
     black = in_tile(frame.black_dn or (0.0,) * 4, frame.cfa or "RGGB")
     level = estimate(frame.photosites, black.ravel().tolist(), frame.highest_dn, step_of([frame.photosites]))
     noise = level.describe()
     if frame.black_dn is None and level.offset_dn is not None:
         noise += "; the file tells no black level, so that it is counted from 0"
-    return Inspection(path, "raw", frame.describe(), noise, as_numbers(level))
+    return noise, as_numbers(level)
 
 
 def inspect_sound(path: Path) -> Inspection:
@@ -123,6 +144,17 @@ def picture_seconds(picture: Picture, restorer: Restorer) -> float:
     probe = Picture(picture.pixels[part], picture.white)
     seconds = timed(lambda: restore_picture(probe, restorer))
     return seconds * (picture.height * picture.width) / (probe.height * probe.width)
+
+
+def mosaic_seconds(mosaic: Mosaic, restorer: Restorer) -> float:
+    """The same; the part begins with a whole tile."""
+    from denoise.run import restore_mosaic
+
+    parts = (middle(side, 2 * PROBE_PX) for side in (mosaic.height, mosaic.width))
+    rows, columns = (slice(part.start // 2 * 2, part.stop) for part in parts)
+    probe = replace(mosaic, photosites=mosaic.photosites[rows, columns])
+    seconds = timed(lambda: restore_mosaic(probe, restorer))
+    return seconds * mosaic.photosites.size / probe.photosites.size
 
 
 def sound_seconds(audio: Audio, restorer: Restorer) -> float:

@@ -7,9 +7,15 @@ from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
 
+from denoise.errors import UserError
+from denoise.restorer import unknown
 from denoise.signals import Kind
 
-MEDIA: dict[Kind, str] = {"picture": "denoise.media.picture", "audio": "denoise.media.sound"}
+MEDIA: dict[Kind, str] = {
+    "picture": "denoise.media.picture",
+    "audio": "denoise.media.sound",
+    "raw": "denoise.media.raw",
+}
 NAMES: dict[Kind, str] = {"picture": "picture", "audio": "sound", "raw": "raw file"}
 
 
@@ -20,13 +26,13 @@ def suffixes(kind: Kind) -> frozenset[str]:
 
 
 def writable(kind: Kind) -> frozenset[str]:
-    """Of files that can be written: of sounds all, of pictures not those with a palette of their own."""
+    """Of files that can be written: all sounds, pictures without a palette, and what becomes of raw files."""
     found: frozenset[str] = getattr(import_module(MEDIA[kind]), "WRITABLE", suffixes(kind))
     return found
 
 
 def kind_of(path: Path) -> Kind | None:
-    """What its name says it is; None where it is neither sound nor picture."""
+    """What its name says it is; None where it is no sound, picture or raw file."""
     return next((kind for kind in MEDIA if path.suffix.lower() in suffixes(kind)), None)
 
 
@@ -35,12 +41,27 @@ def known() -> str:
     return " ".join(suffix for kind in MEDIA for suffix in sorted(suffixes(kind)))
 
 
-def result_name(path: Path, mark: str = "") -> str:
-    """What a result of that file is called: where its own format cannot be written, `logo.gif` gives `logo.gif.png`."""
+def result_name(path: Path, mark: str = "", develop: str | None = None) -> str:
+    """What a result of that file is called: where its own format cannot be written, `logo.gif` gives `logo.gif.png`.
+
+    A raw file becomes a DNG, or what `develop` names.
+    """
     kind = kind_of(path)
+    if kind == "raw":
+        return f"{path.stem}{mark}{raw_ending(develop)}"
     if kind is None or path.suffix.lower() in writable(kind):
         return f"{path.stem}{mark}{path.suffix}"
     return f"{path.stem}{mark}{path.suffix}{import_module(MEDIA[kind]).FALLBACK_SUFFIX}"
+
+
+def raw_ending(develop: str | None) -> str:
+    from denoise.media.raw import RESULT_SUFFIX, RESULTS
+
+    if develop is None:
+        return RESULT_SUFFIX
+    if develop not in RESULTS:
+        raise UserError(unknown("result of developing", develop, list(RESULTS), "there are"))
+    return RESULTS[develop]
 
 
 def files_below(folder: Path, refused: Callable[[Path, OSError], None]) -> Iterator[Path]:

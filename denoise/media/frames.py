@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,17 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denoise.errors import BadFile, UserError
+from denoise.media.raw import SUFFIXES, RawFile, open_raw
+from denoise.media.raw_tags import COLOUR_FILTER, ISO, said_by
 from denoise.noise.calibration import centred
 from denoise.noise.frame import Frame, refuse_unlike
 
 TIFFS = frozenset({".tif", ".tiff"})
 PLAIN = TIFFS | {".npy"}
-COLOUR_FILTER = 32803  # what a TIFF of a mosaic calls its colours
 CHECKERED = 1.3  # differences of neighbours over those of every second ones; of pictures and noise at most 1
-ENDINGS = "3fr arw cr2 cr3 crw dcr dng erf fff iiq kdc mef mos mrw nef nrw orf pef ptx raf raw rw2 rwl sr2 srf srw x3f"
-RAW = frozenset(f".{ending}" for ending in ENDINGS.split())
 DEVELOPED = frozenset({".jpg", ".jpeg", ".jpe", ".png", ".webp", ".heic", ".heif", ".avif", ".bmp", ".gif"})
-EXIF, ISO, MODEL = 34665, 34855, 272  # tags
 
 
 def read_folder(place: Path) -> list[Frame]:
@@ -37,7 +33,7 @@ def found_in(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise UserError(f"{folder}: there is no such folder of frames; check the name.")
     paths = sorted(path for path in folder.iterdir() if path.is_file() and not path.name.startswith("."))
-    raw = [path for path in paths if path.suffix.lower() in PLAIN | RAW]
+    raw = [path for path in paths if path.suffix.lower() in PLAIN | SUFFIXES]
     stems = {path.stem for path in raw}
     for path in paths:  # a JPEG beside its raw file is what cameras write
         if path.suffix.lower() in DEVELOPED and path.stem not in stems:
@@ -48,7 +44,8 @@ def found_in(folder: Path) -> list[Path]:
 
 
 def has_frames(folder: Path) -> bool:
-    return folder.is_file() or any(path.suffix.lower() in PLAIN | RAW | DEVELOPED for path in folder.glob("[!.]*.*"))
+    known = PLAIN | SUFFIXES | DEVELOPED
+    return folder.is_file() or any(path.suffix.lower() in known for path in folder.glob("[!.]*.*"))
 
 
 def read_frame(path: Path) -> Frame:
@@ -58,7 +55,7 @@ def read_frame(path: Path) -> Frame:
     if suffix in DEVELOPED:
         refuse_developed(path)
     reader = {".npy": read_array, ".tif": read_tiff, ".tiff": read_tiff}.get(suffix, read_raw)
-    if reader is read_raw and suffix not in RAW:
+    if reader is read_raw and suffix not in SUFFIXES:
         raise BadFile(f"{path}: not a raw frame by its name; camera files, 16-bit TIFF mosaics or .npy are read.")
     return reader(path)
 
@@ -67,7 +64,7 @@ def is_mosaic(path: Path) -> bool:
     """By its name, or for a grey TIFF by what it says or shows: neighbours differ more than every second ones."""
     suffix = path.suffix.lower()
     if suffix not in PLAIN:
-        return suffix in RAW
+        return suffix in SUFFIXES
     return suffix == ".npy" or (suffix in TIFFS and tiff_is_mosaic(path))
 
 
@@ -116,10 +113,11 @@ def read_tiff(path: Path) -> Frame:
 
     try:
         with tifffile.TiffFile(path) as file:
-            photosites, iso, camera = file.pages.first.asarray(), iso_of(file), camera_of(file)
+            photosites = file.pages.first.asarray()
     except Exception as error:  # decoders raise what they like over foreign bytes
         raise BadFile(f"{path}: damaged or incomplete TIFF file; copy or export it again.") from error
-    return replace(plain(path, photosites), iso=iso, camera=camera)
+    said = said_by(path)
+    return replace(plain(path, photosites), iso=said.whole(ISO), camera=said.camera)
 
 
 def plain(path: Path, photosites: NDArray[Any]) -> Frame:
@@ -137,72 +135,13 @@ def plain(path: Path, photosites: NDArray[Any]) -> Frame:
     return Frame(path, mosaic, (mosaic.shape[1], mosaic.shape[0]))
 
 
-def iso_of(file: Any) -> int | None:
-    """From the tags of a TIFF, or of a camera's file that is built like one."""
-    tags = file.pages.first.tags
-    exif = tags[EXIF].value if EXIF in tags else None
-    value = exif.get("ISOSpeedRatings") if isinstance(exif, dict) else None
-    value = tags[ISO].value if value is None and ISO in tags else value
-    first = value[0] if isinstance(value, tuple) and value else value
-    return int(first) if isinstance(first, int) and first > 0 else None
-
-
-def camera_of(file: Any) -> str | None:
-    tags = file.pages.first.tags
-    return str(tags[MODEL].value).strip("\0 ") or None if MODEL in tags else None
-
-
-def beside(path: Path) -> tuple[int | None, str | None]:
-    """ISO and camera, where a camera's file is built like a TIFF; LibRaw does not know the one of every format."""
-    import tifffile
-
-    with suppress(Exception), tifffile.TiffFile(path) as file:  # most formats are, some are not
-        return iso_of(file), camera_of(file)
-    return None, None
-
-
 def read_raw(path: Path) -> Frame:
-    """A camera's own file, through LibRaw."""
-    try:
-        import rawpy
-    except ImportError:
-        raise UserError(
-            f"{path}: reading camera files needs the package rawpy: pip install rawpy; or give .npy or 16-bit TIFF."
-        ) from None
-    try:
-        with rawpy.imread(str(path)) as raw:
-            return told(path, raw, *beside(path))
-    except rawpy.LibRawError as error:
-        raise BadFile(f"{path}: damaged, or no raw file that LibRaw knows; copy it from the camera again.") from error
+    """A camera's own file."""
+    return frame_of(open_raw(path))
 
 
-def told(path: Path, raw: Any, iso: int | None, camera: str | None) -> Frame:
-    """What LibRaw knows of an open file."""
-    pattern = raw.raw_pattern
-    if pattern is None or pattern.shape != (2, 2) or raw.raw_image_visible.ndim != 2:
-        raise BadFile(f"{path}: its sensor has no 2 × 2 colour filter; only RGGB, BGGR, GRBG and GBRG are known.")
-    colours = raw.raw_colors_visible[:2, :2]
-    letters = raw.color_desc.decode()
-    photosites = raw.raw_image_visible.copy()
-    return Frame(
-        path,
-        photosites,
-        (photosites.shape[1], photosites.shape[0]),
-        "".join(letters[index] for index in colours.flat),
-        blacks(colours, letters, raw.black_level_per_channel),
-        float(raw.white_level),
-        round(raw.other.iso_speed) or iso,
-        camera,
-    )
-
-
-def blacks(colours: NDArray[Any], letters: str, level: Sequence[float]) -> tuple[float, float, float, float]:
-    """In the order R, G1, G2, B: G1 is the green in the rows of red."""
-    by_row = [[(letters[index], float(level[index])) for index in row] for row in colours]
-    red_row = next(row for row in by_row if any(letter == "R" for letter, _ in row))
-    blue_row = next(row for row in by_row if row is not red_row)
-    red, first, second, blue = (
-        next(value for letter, value in row if letter == wanted)
-        for row, wanted in ((red_row, "R"), (red_row, "G"), (blue_row, "G"), (blue_row, "B"))
-    )
-    return red, first, second, blue
+def frame_of(raw: RawFile) -> Frame:
+    if len(raw.cfa) != 4:
+        raise BadFile(f"{raw.path}: its sensor has no 2 × 2 colour filter; only RGGB, BGGR, GRBG and GBRG are known.")
+    size = raw.photosites.shape[1], raw.photosites.shape[0]
+    return Frame(raw.path, raw.photosites, size, raw.cfa, raw.black, raw.white, raw.iso, raw.camera)

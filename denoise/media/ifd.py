@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import BinaryIO, Literal
 
+MAKE, MODEL = 271, 272
 ORIENTATION, X_RESOLUTION, Y_RESOLUTION, RESOLUTION_UNIT = 274, 282, 283, 296
 XMP, ICC, EXIF, GPS, INTEROPERABILITY = 700, 34675, 34665, 34853, 40965
 NESTED = frozenset({EXIF, GPS, INTEROPERABILITY})
-BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, LONG8, IFD8 = 1, 2, 3, 4, 5, 7, 16, 18
+BYTE, ASCII, SHORT, LONG, RATIONAL, UNDEFINED, SRATIONAL, DOUBLE, LONG8, IFD8 = 1, 2, 3, 4, 5, 7, 10, 12, 16, 18
 SIZES = {
     1: 1,
     2: 1,
@@ -32,6 +34,7 @@ SIZES = {
     18: 8,
 }
 CODES = {BYTE: "B", SHORT: "H", LONG: "I", LONG8: "Q"}
+NUMBERS = CODES | {RATIONAL: "I", SRATIONAL: "i", 6: "b", 8: "h", 9: "i", 11: "f", DOUBLE: "d", 13: "I"}
 CENTIMETRE = 3
 MOST_ENTRIES = 4096  # more than this is a damaged count
 DEEPEST = 2  # EXIF holds the interoperability directory, and nothing holds more
@@ -76,6 +79,20 @@ def ratio(layout: Layout, code: int, value: float) -> Entry:
     return Entry(code, RATIONAL, 1, struct.pack(layout.order + "II", parts.numerator, parts.denominator))
 
 
+def ratios(layout: Layout, code: int, values: Iterable[float], kind: int = SRATIONAL, below: int = 10_000) -> Entry:
+    """Of one denominator, which colour matrices and levels have."""
+    parts = [part for value in values for part in (round(value * below), below)]
+    return Entry(code, kind, len(parts) // 2, struct.pack(f"{layout.order}{len(parts)}{NUMBERS[kind]}", *parts))
+
+
+def doubles(layout: Layout, code: int, values: Sequence[float]) -> Entry:
+    return Entry(code, DOUBLE, len(values), struct.pack(f"{layout.order}{len(values)}d", *values))
+
+
+def words(code: int, text: str) -> Entry:
+    return blob(code, ASCII, text.encode("utf-8") + b"\0")
+
+
 def blob(code: int, kind: int, value: bytes) -> Entry:
     return Entry(code, kind, len(value), value)
 
@@ -93,6 +110,31 @@ def integer(entries: Iterable[Entry], code: int, layout: Layout) -> int | None:
     if len(found.value) < size:
         return None
     return int(struct.unpack(layout.order + CODES[found.kind], found.value[:size])[0])
+
+
+def numbers(found: Entry | None, layout: Layout) -> tuple[float, ...]:
+    """All of an entry; a ratio over nothing is no number."""
+    if found is None or found.kind not in NUMBERS or not isinstance(found.value, bytes):
+        return ()
+    letter = NUMBERS[found.kind]
+    count = len(found.value) // struct.calcsize("=" + letter)
+    values = struct.unpack_from(f"{layout.order}{count}{letter}", found.value)
+    if found.kind in (RATIONAL, SRATIONAL):
+        pairs = zip(values[0::2], values[1::2], strict=False)
+        return tuple(above / below if below else math.nan for above, below in pairs)
+    return tuple(values)
+
+
+def text(found: Entry | None) -> str:
+    if found is None or not isinstance(found.value, bytes):
+        return ""
+    return found.value.split(b"\0", 1)[0].decode("utf-8", "replace").strip()
+
+
+def inner(entries: Iterable[Entry], code: int) -> tuple[Entry, ...]:
+    """The entries of a directory inside."""
+    found = find(entries, code)
+    return found.value if found is not None and isinstance(found.value, tuple) else ()
 
 
 def dots_per_inch(entries: Iterable[Entry], layout: Layout) -> tuple[float, float] | None:

@@ -126,6 +126,12 @@ def _segments(file: BinaryIO) -> Iterator[Segment]:
             yield Segment(marker, file.read(length - 2))
 
 
+def exif_of(file: BinaryIO) -> bytes:
+    """The EXIF block of a JPEG, or nothing."""
+    found = (one.data for one in _segments(file) if one.marker == APP1 and one.data.startswith(EXIF_PREFIX))
+    return bare(next(found, None)) or b""
+
+
 def _marker(file: BinaryIO) -> int:
     """The next marker; filling bytes before it are allowed."""
     byte = file.read(1)
