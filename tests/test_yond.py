@@ -10,10 +10,13 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
+from torch import Tensor
 
 from denoise import seeds
+from denoise.methods.yond import Yond
 from denoise.networks.guided_unet import GuidedUNet
 from denoise.noise.flat_areas import Line, box_mean, box_variance, coarse, fine, flatness
+from denoise.noise.stabilise import short_by
 
 ORACLES = Path(__file__).parents[2] / "shared" / "oracles" / "raw"
 GAIN, READ = 0.004, 0.006
@@ -93,6 +96,79 @@ def test_the_threshold_is_the_paper_s() -> None:
     noisy = packed(told["c0_noisy_bayer"])
     found = flatness(box_mean(noisy, 29), np.sqrt(box_variance(box_mean(noisy, 19), 29)))
     assert found == pytest.approx(told["c0_self_threshold_percent"], rel=1e-5)
+
+
+# The method
+
+
+class Average(torch.nn.Module):
+    """As good as a network can be where a picture is flat."""
+
+    def forward(self, noisy: Tensor, level: Tensor, highest: Tensor) -> Tensor:
+        return noisy.mean((2, 3), keepdim=True).expand_as(noisy)
+
+
+class Smooth(torch.nn.Module):
+    def forward(self, noisy: Tensor, level: Tensor, highest: Tensor) -> Tensor:
+        return torch.nn.functional.avg_pool2d(noisy, 5, 1, 2, count_include_pad=False)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("electrons", [0.3, 2.0, 20.0])
+@pytest.mark.parametrize("read_e", [0.0, 0.5, 3.0])
+def test_a_flat_picture_keeps_its_mean(electrons: float, read_e: float) -> None:
+    """Though it is roots that were averaged."""
+    model, shot, offset = Yond(4).eval(), 0.002, 0.01
+    model.network = Average()
+    dice = np.random.default_rng(0)
+    sites = dice.poisson(electrons, (1, 4, 128, 128)) + read_e * dice.standard_normal((1, 4, 128, 128))
+    noisy = torch.from_numpy(sites * shot + offset).float()
+    told = torch.tensor([shot, (shot * read_e) ** 2, offset]).expand(1, 4, 3)
+    found = (model(noisy, told) - offset) / shot
+    error = 4 * float(np.sqrt((electrons + read_e**2) / noisy[0, 0].numel()))
+    assert float(found.mean(dim=(2, 3)).sub(electrons).abs().max()) < error + 3e-3
+    matched = abs(float(found.mean()) - electrons)
+    model.table.zero_()
+    assert matched < abs(float(((model(noisy, told) - offset) / shot).mean()) - electrons)
+
+
+def test_the_table_is_what_the_algebraic_inverse_lacks() -> None:
+    model = Yond(4)
+    algebraic = np.array([-0.2, 0.0, 0.3, 1.0, 7.0, 80.0, 900.0])
+    for read in (0.0, 0.2, 1.0, 5.0):
+        ours = model.short_by(torch.from_numpy(algebraic).float(), torch.full((7,), read)).numpy()
+        assert np.abs(ours - short_by(algebraic, read)).max() < 3e-3
+    many = model.short_by(torch.tensor([999.0, 1001.0, 1e5]), torch.full((3,), 2.0))
+    assert torch.allclose(many, torch.full((3,), 0.25), atol=2e-2)
+    assert float((many[0] - many[1]).abs()) < 1e-3
+
+
+@torch.no_grad()
+def test_the_noise_is_measured_where_it_is_not_told() -> None:
+    model = Yond(4).eval()
+    model.network = Smooth()
+    noisy = torch.from_numpy(noisy_of(scene())).permute(2, 0, 1)[None].float()
+    found = model.survey([noisy])
+    assert found.shape == (1, 4, 3)
+    shot, read, offset = found[0, 0].tolist()
+    assert shot == pytest.approx(GAIN, rel=0.4)
+    assert (read >= 0, offset) == (True, 0)
+    assert torch.equal(model(noisy), model(noisy, found))
+
+
+def test_training_takes_the_loss_down() -> None:
+    torch.manual_seed(0)
+    model = Yond(4)
+    optimiser = torch.optim.Adam(model.parameters(), 3e-3)
+    clean = torch.from_numpy(scene()[:64, :64]).permute(2, 0, 1)[None].float()
+    losses = []
+    for step in range(20):
+        loss = model.loss(clean + 0.1 * seeds.normal_like(clean, step), clean, step)
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        losses.append(float(loss.detach()))
+    assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
 
 
 # The network

@@ -7,6 +7,8 @@ the difference, and the same for every camera.
 
 from __future__ import annotations
 
+from typing import Any, TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -16,6 +18,7 @@ SHIFT = 3 / 8
 MANY_E = 1000.0  # electrons beyond which the series is exact to nine digits
 NODES = 129  # over the amplitudes that read noise reaches
 REACH = 9.0  # standard deviations
+DENSE = 2001  # numbers of electrons at which the inverse is tabulated
 FEW = 1e-9  # read noise, in electrons, that is none
 
 
@@ -47,23 +50,46 @@ def bias(mean_e: Floats, read_e: float) -> Floats:
     return found
 
 
-def bias_of_many(mean_e: Floats, read_e: float) -> Floats:
+Some = TypeVar("Some", bound=Any)  # an array or a tensor
+
+
+def bias_of_many(mean_e: Some, read_e: Some | float) -> Some:
     """Taylor series to the fourth order around a large mean."""
     variance = mean_e + read_e**2
     v = variance + SHIFT
     second, third = variance / v**2, mean_e / v**3
     fourth = (mean_e + 3 * variance**2) / v**4
-    return np.asarray(2 * np.sqrt(v) * (-second / 8 + third / 16 - 5 * fourth / 128))
+    bias: Some = 2 * v**0.5 * (-second / 8 + third / 16 - 5 * fourth / 128)
+    return bias
 
 
 def expected(mean_e: Floats, read_e: float) -> Floats:
     """E[f(y)]: the sum over all numbers of electrons, each with its read noise."""
+    return np.asarray(chances(mean_e.ravel()) @ of_counts(len_of(mean_e), read_e)).reshape(mean_e.shape)
+
+
+def short_by(algebraic_e: Floats, read_e: float) -> Floats:
+    """By how much the algebraic inverse of a mean of transforms falls short of the mean number of electrons."""
+    mean_e = MANY_E * np.square(np.linspace(0, 1, DENSE))
+    found_e = np.square(expected(mean_e, read_e)) / 4 - SHIFT - read_e**2
+    return np.interp(algebraic_e, found_e, mean_e - found_e)
+
+
+def chances(mean_e: Floats) -> Floats:
+    """Of every number of electrons (columns) for every mean (rows)."""
     from scipy.stats import poisson
 
-    counts = np.arange(int(mean_e.max() + 12 * np.sqrt(mean_e.max() + 1) + 25) + 1, dtype=np.float64)
-    of_each = amplitudes(counts + SHIFT + read_e**2, read_e)
-    chances = poisson.pmf(counts, mean_e.reshape(-1, 1))
-    return np.asarray(chances @ of_each).reshape(mean_e.shape)
+    return np.asarray(poisson.pmf(np.arange(len_of(mean_e)), mean_e[:, None]))
+
+
+def len_of(mean_e: Floats) -> int:
+    """So many counts have any chance."""
+    most = float(mean_e.max())
+    return int(most + 12 * np.sqrt(most + 1) + 25) + 1
+
+
+def of_counts(count: int, read_e: float) -> Floats:
+    return amplitudes(np.arange(count, dtype=np.float64) + SHIFT + read_e**2, read_e)
 
 
 def amplitudes(centre: Floats, spread: float) -> Floats:

@@ -1,0 +1,56 @@
+"""Training pairs of raw mosaics: photographs as if they had never been developed, and white noise."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from random import Random
+
+import torch
+from torch import Tensor
+
+from denoise import seeds
+from denoise.fit.pictures import Photographs, busyness, centre, log_uniform, turned
+from denoise.fit.unprocess import Developed, planes, shrunk
+
+LEVELS = {"s5": 5 / 255, "s15": 15 / 255, "s50": 50 / 255}  # standard deviations that weights are chosen by
+
+
+@dataclass(frozen=True)
+class RawPairs:
+    """Batches of (noisy, clean), (B, 4, patch, patch) in cells, a pure function of the seed and the step."""
+
+    photographs: Photographs
+    sigma: tuple[float, float]  # least and most, of 255
+    batch: int
+    patch: int
+    seed: int = 0
+
+    def at(self, step: int) -> tuple[Tensor, Tensor]:
+        dice = Random(f"{self.seed}/{step}")
+        clean = torch.stack([self.cells(dice) for _ in range(self.batch)])
+        sigmas = torch.tensor([log_uniform(dice, *self.sigma) / 255 for _ in range(self.batch)])
+        noise = seeds.normal_like(clean, dice.randrange(1 << 31))
+        return clean + sigmas[:, None, None, None] * noise, clean
+
+    def cells(self, dice: Random) -> Tensor:
+        """Half of them the busiest of a few, half of them shrunk first; turned as mosaics, so that phases vary."""
+        tries = [self.cut(dice) for _ in range(dice.choice((1, 4)))]
+        light = Developed.drawn(dice).undone(max(tries, key=busyness))
+        return planes(turned(light, dice))
+
+    def cut(self, dice: Random) -> Tensor:
+        photo = dice.choice(self.photographs.training)
+        shrink = dice.choice((1, 2)) if min(photo.shape[1:]) >= 4 * self.patch else 1
+        side = 2 * self.patch * shrink
+        top, left = (dice.randrange(size - side + 1) for size in photo.shape[1:])
+        part = photo[:, top : top + side, left : left + side].float() / 255
+        return shrunk(part) if shrink == 2 else part
+
+
+def raw_validation(photographs: Photographs, count: int, side: int = 256) -> Iterator[tuple[str, Tensor, Tensor]]:
+    """(level, noisy, clean) batches: the centres of the busiest photographs kept aside."""
+    centres = sorted((centre(photo, side) for photo in photographs.validation), key=busyness)[-count:]
+    clean = torch.stack([planes(Developed.drawn(Random(index)).undone(part)) for index, part in enumerate(centres)])
+    for number, (name, sigma) in enumerate(LEVELS.items()):
+        yield name, clean + sigma * seeds.normal_like(clean, 100 + number), clean

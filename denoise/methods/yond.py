@@ -1,0 +1,124 @@
+"""YOND: raw pictures of any camera, with a network that has only ever seen white noise (Feng et al., arXiv 2506.03645).
+
+The noise is measured in the picture, its photons are made even, a network that is told the level takes away what is
+then white, and the way back matches expectations: it knows what the mean of the transforms of noisy values is. (The
+paper corrects the noisy values before instead, which is off by a few hundredths of an electron in the dark.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import cache
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from denoise.methods.method import Method, method
+from denoise.networks.guided_unet import GuidedUNet
+from denoise.noise.flat_areas import Line, coarse, fine
+from denoise.noise.stabilise import MANY_E, SHIFT, bias_of_many, short_by
+from denoise.restorer import Knob
+
+LEAST_SHOT = 1e-7  # of white: fewer than ten million electrons
+MOST_READ_E = 10.0  # in the table; beyond, the series is good enough
+LEAST_E = -0.3  # that the algebraic inverse can come to, about
+ROOTS, READS = 257, 65  # of the table, over the cubic root of electrons and the square root of read noise
+
+
+@method("yond")
+class Yond(Method):
+    kind = "raw"
+    channels = 4
+    multiple = GuidedUNet.multiple
+    context = 64  # cells
+    piece = 512
+    bound = 5e-3
+    surveys = True
+    knobs = (Knob("noise", 1, 0.5, 2, 0.05, "How much noise is assumed, of what was measured: more smooths more."),)
+
+    def __init__(self, width: int = 16) -> None:
+        super().__init__()
+        self.network = GuidedUNet(width)
+        self.register_buffer("table", table().clone(), persistent=False)
+        self.table: Tensor
+
+    @property
+    def core(self) -> nn.Module:
+        return self.network
+
+    def forward(self, noisy: Tensor, survey: Tensor | None = None, noise: float | Tensor = 1.0) -> Tensor:
+        """(B, 4, h, w), black is 0 and white is 1; survey (1 or B, 4, 3): shot, read and bias of each colour."""
+        known = self.survey([noisy]) if survey is None else survey
+        shot, read, offset = (known[..., part, None, None] for part in range(3))
+        shot = shot.clamp(min=LEAST_SHOT)
+        read_e = read.clamp(min=0).sqrt() / shot
+        z = even((noisy - offset) / shot, read_e)
+        low, high = even(torch.zeros_like(shot), read_e), even(1 / shot, read_e)
+        span = high - low
+        level = noise / span.mean(1, keepdim=True)
+        restored = (self.white((z - low) / span, level) * span + low).clamp(min=0)
+        algebraic = restored.square() / 4 - SHIFT - read_e.square()
+        return shot * (algebraic + self.short_by(algebraic, read_e)).clamp(min=0) + offset
+
+    def survey(self, pieces: Iterable[Tensor], **knobs: float) -> Tensor:
+        """The noise line: coarsely from the mosaic, finely beside what the first line restores."""
+        (sheet,) = pieces
+        planes = sheet[0].permute(1, 2, 0).cpu().double().numpy()
+        first = coarse(planes, box_for(planes.shape))
+        restored = self(padded(sheet), told(first).to(sheet.device))[..., : sheet.shape[2], : sheet.shape[3]]
+        beside = restored[0].permute(1, 2, 0).cpu().double().numpy()
+        return told(fine(planes, beside, first, box_for(planes.shape)))
+
+    def short_by(self, algebraic_e: Tensor, read_e: Tensor) -> Tensor:
+        """What the algebraic inverse lacks of the mean number of electrons: from the table, or for many the series."""
+        down = ((algebraic_e - LEAST_E).clamp(0, MANY_E - LEAST_E) / (MANY_E - LEAST_E)).pow(1 / 3) * (ROOTS - 1)
+        across = (read_e.clamp(max=MOST_READ_E) / MOST_READ_E).sqrt().expand_as(down) * (READS - 1)
+        row, column = down.floor().clamp(max=ROOTS - 2), across.floor().clamp(max=READS - 2)
+        a, b = down - row, across - column
+        corner, flat = (row * READS + column).long(), self.table.flatten()
+        upper = flat[corner] * (1 - b) + flat[corner + 1] * b
+        lower = flat[corner + READS] * (1 - b) + flat[corner + READS + 1] * b
+        few = (algebraic_e < MANY_E) & (read_e < MOST_READ_E)
+        return torch.where(few, upper * (1 - a) + lower * a, short_of_many(algebraic_e.clamp(min=0), read_e))
+
+    def loss(self, noisy: Tensor, clean: Tensor, step: int) -> Tensor:
+        """The mean error for white noise, whose level is that of the noise that was drawn."""
+        level = (noisy - clean).float().std((1, 2, 3), keepdim=True)
+        return (self.white(noisy, level).float() - clean).abs().mean()
+
+    def white(self, noisy: Tensor, level: Tensor) -> Tensor:
+        """Without white noise of that standard deviation (B, 1, 1, 1)."""
+        restored: Tensor = self.network(noisy, level, torch.ones_like(level))
+        return restored
+
+
+def even(x_e: Tensor, read_e: Tensor) -> Tensor:
+    return 2 * (x_e + SHIFT + read_e.square()).clamp(min=0).sqrt()
+
+
+def short_of_many(algebraic_e: Tensor, read_e: Tensor) -> Tensor:
+    bias = bias_of_many(algebraic_e, read_e)
+    return -bias * (algebraic_e + SHIFT + read_e.square()).sqrt() - bias.square() / 4
+
+
+@cache
+def table() -> Tensor:
+    algebraic = LEAST_E + (MANY_E - LEAST_E) * np.linspace(0, 1, ROOTS) ** 3
+    reads = MOST_READ_E * np.square(np.linspace(0, 1, READS))
+    return torch.from_numpy(np.stack([short_by(algebraic, read) for read in reads.tolist()], 1)).float()
+
+
+def told(line: Line) -> Tensor:
+    """The same for all colours: (1, 4, 3)."""
+    return torch.tensor([line.gain, line.read_variance, 0.0]).clamp(min=0).expand(1, 4, 3).contiguous()
+
+
+def box_for(shape: tuple[int, ...]) -> int:
+    """29 pixels, or about a third of a small picture."""
+    return int(max(3, min(29, min(shape[:2]) // 3 | 1)))
+
+
+def padded(sheet: Tensor) -> Tensor:
+    below, right = (-side % GuidedUNet.multiple for side in sheet.shape[2:])
+    return nn.functional.pad(sheet, (0, right, 0, below), mode="replicate")
