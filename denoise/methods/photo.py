@@ -4,7 +4,7 @@ measures it (the two branches and the asymmetric loss of CBDNet, Guo et al., CVP
 Noise that a camera has developed is coarser than a pixel: its slow part is as strong as white noise of two or three
 times its standard deviation, and in colour it reaches over many pixels. So the map of the noise has four planes, at
 a quarter of the resolution: brightness and colour, each as single pixels show it and as means over 4×4 pixels do.
-What is taken away is in units of that map: without noise in the map nothing is taken away.
+The map is also a gate: where it shows no noise, nothing is taken away, whatever the other network finds.
 """
 
 from __future__ import annotations
@@ -24,8 +24,10 @@ from denoise.restorer import Knob
 
 PLANES = ("brightness, fine", "brightness, coarse", "colour, fine", "colour, coarse")  # of the map
 UNIT = 1 / 255  # standard deviation from which levels are logarithmic
+VISIBLE = 2 / 255  # standard deviation for which half of what could be noise is taken for it
 MOST = math.log1p(128)  # level; no noise is stronger
 BLOCK = 4  # px that a value of the map stands for, and over which coarse noise is averaged
+SEEN = 3 * (BLOCK**2 + 2)  # of every block: the mean, what differs from it, and the steps to two neighbours
 AROUND = 11  # values of the map, over which the true noise is measured
 RED, GREEN, BLUE = 0.299, 0.587, 0.114  # of brightness, as JPEG has it
 CB, CR = 2 * (1 - BLUE), 2 * (1 - RED)  # blue less brightness, and red, per unit of Cb and Cr
@@ -61,7 +63,7 @@ class Photo(Method):
         """`widths`, `down` and `up` of the network that cleans, `measuring`: widths of the one that measures."""
         super().__init__()
         self.cleaning = ResidualUNet(3 * 4 + len(PLANES), 3 * 4, widths, down, up)
-        self.measuring = ResidualUNet(3 * BLOCK**2, len(PLANES), measuring)
+        self.measuring = ResidualUNet(SEEN, len(PLANES), measuring)
         self.multiple = max(2 * self.cleaning.multiple, BLOCK * self.measuring.multiple)
 
     @property
@@ -95,15 +97,15 @@ class Photo(Method):
 
     def levels(self, seen: Tensor) -> Tensor:
         """The map as the network measures it, in levels: (B, 4, H/4, W/4)."""
-        return MOST * torch.sigmoid(self.measuring(F.pixel_unshuffle(seen, BLOCK)).float())
+        return MOST * torch.sigmoid(self.measuring(unrest(seen)).float())
 
     def removed(self, seen: Tensor, sigmas: Tensor) -> Tensor:
         """What is noise in brightness, Cb and Cr, if there is so much of it."""
         told = F.interpolate(levels_of(sigmas), scale_factor=BLOCK / 2, mode="bilinear", align_corners=False)
         found = F.pixel_shuffle(self.cleaning(torch.cat([F.pixel_unshuffle(seen, 2), told], 1)), 2).float()
-        scale = torch.stack([sigmas[:, :2].mean(1), sigmas[:, 2:].mean(1)], 1)
-        brightness, colour = F.interpolate(scale, scale_factor=BLOCK, mode="bilinear", align_corners=False).split(1, 1)
-        return found * torch.cat([brightness, colour, colour], 1)
+        gates = torch.stack([sigmas[:, :2].mean(1), sigmas[:, 2:].mean(1)], 1)
+        gates = F.interpolate(gates / (gates + VISIBLE), scale_factor=BLOCK, mode="bilinear", align_corners=False)
+        return found * torch.cat([gates, gates[:, 1:]], 1)
 
     def loss(self, noisy: Tensor, clean: Tensor, step: int) -> Tensor:
         """Logarithmic error of the picture, and the error of the map, which learns from nothing else: so it says
@@ -129,6 +131,24 @@ def opponent(picture: Tensor) -> Tensor:
     red, green, blue = picture.split(1, 1)
     brightness = RED * red + GREEN * green + BLUE * blue
     return torch.cat([brightness, (blue - brightness) / CB, (red - brightness) / CR], 1)
+
+
+def unrest(picture: Tensor) -> Tensor:
+    """What every block shows of the noise in it: the mean of each plane, and in levels the sizes of its fifteen
+    other Hadamard coefficients and of the steps to its neighbours. White noise is of its own level in all of them."""
+    coefficients = hadamard(F.pixel_unshuffle(opponent(picture), BLOCK))
+    means, details = coefficients[:, :3], coefficients[:, 3:]
+    around = F.pad(means, (0, 1, 0, 1), mode="replicate")
+    steps = torch.cat([around.diff(dim=2)[..., :-1], around.diff(dim=3)[:, :, :-1]], 1) * math.sqrt(0.5)
+    return torch.cat([means / BLOCK, levels_of(torch.cat([details, steps], 1).abs())], 1)
+
+
+def hadamard(blocks: Tensor) -> Tensor:
+    """Orthonormal transform of (B, 3·16, h, w), a plane's pixels side by side; the three means come first."""
+    for _ in range(4):  # bits of a pixel's place in its block
+        even, odd = blocks.unflatten(1, (-1, 2)).unbind(2)
+        blocks = math.sqrt(0.5) * torch.cat([even + odd, even - odd], 1)
+    return blocks
 
 
 def true_deviations(noise: Tensor) -> Tensor:

@@ -19,6 +19,7 @@ class Block(nn.Module):
         super().__init__()
         self.first = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.second = nn.Conv2d(width, width, 3, padding=1, bias=False)
+        nn.init.kaiming_normal_(self.first.weight, nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.second(F.relu(self.first(x)))
@@ -44,8 +45,6 @@ class ResidualUNet(nn.Module):
         self.multiple = 2 ** (len(widths) - 1)
         self.head = nn.Conv2d(inputs, widths[0], 3, padding=1)
         self.tail = nn.Conv2d(widths[0], outputs, 3, padding=1)
-        nn.init.zeros_(self.tail.weight)
-        nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]
         levels = list(pairwise(widths))
         self.shrink = nn.ModuleList(nn.Conv2d(fine, coarse, 2, 2, bias=False) for fine, coarse in levels)
         self.grow = nn.ModuleList(nn.ConvTranspose2d(coarse, fine, 2, 2, bias=False) for fine, coarse in levels)
@@ -53,6 +52,16 @@ class ResidualUNet(nn.Module):
         rising = zip(widths[:-1], up or [1] * len(levels), strict=True)
         self.down = nn.ModuleList(blocks(width, count) for width, count in falling)
         self.up = nn.ModuleList(blocks(width, count) for width, count in rising)
+        self.begin()
+
+    def begin(self) -> None:
+        """Nothing at the end, and as much variance on the way as came in."""
+        nn.init.zeros_(self.tail.weight)
+        nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]
+        for layer in (self.head, *self.shrink):
+            nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
+        for layer in self.grow:
+            nn.init.normal_(layer.weight, std=(2 * layer.in_channels) ** -0.5)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.head(x.contiguous(memory_format=torch.channels_last))
