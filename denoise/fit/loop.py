@@ -51,7 +51,9 @@ class Run:
 
     def __init__(self, method: Method, folder: Path, schedule: Schedule) -> None:
         self.method, self.folder, self.schedule = method, folder, schedule
-        self.optimiser = torch.optim.AdamW(method.parameters(), lr=schedule.rate, weight_decay=schedule.weight_decay)
+        self.optimiser = torch.optim.AdamW(
+            method.parameters(), lr=schedule.rate, weight_decay=schedule.weight_decay, fused=True
+        )
         self.average = {name: value.detach().clone() for name, value in method.state_dict().items()}
         self.step = 0
         self.half = torch.cuda.is_available() or torch.cpu._is_amx_tile_supported()

@@ -1,7 +1,7 @@
 """A plain U-Net of residual blocks: 3×3 convolutions, ReLU, added skips; no norm and no pooling over the picture.
 
-Quick on a CPU because everything is a dense convolution, behind a pixel-unshuffle (see `shuffled`). Only head and
-tail have biases, so that what lies between scales with its input.
+Quick on a CPU because everything is a dense convolution, at half the resolution or less where pixels are unshuffled
+before it. Only head and tail have biases, so that what lies between scales with its input.
 """
 
 from __future__ import annotations
@@ -25,6 +25,26 @@ class Block(nn.Module):
         return x + self.second(F.relu(self.first(x)))
 
 
+def shrinking(fine: int, coarse: int) -> nn.Conv2d:
+    """To half the resolution, with as much variance as came in."""
+    layer = nn.Conv2d(fine, coarse, 2, 2, bias=False)
+    nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
+    return layer
+
+
+def growing(coarse: int, fine: int) -> nn.ConvTranspose2d:
+    """To twice the resolution, with half the variance: it is added to what was there."""
+    layer = nn.ConvTranspose2d(coarse, fine, 2, 2, bias=False)
+    nn.init.normal_(layer.weight, std=(2 * coarse) ** -0.5)
+    return layer
+
+
+def silent(layer: nn.Conv2d) -> nn.Conv2d:
+    for parameter in layer.parameters():
+        nn.init.zeros_(parameter)
+    return layer
+
+
 def blocks(width: int, count: int) -> nn.Sequential:
     return nn.Sequential(*(Block(width) for _ in range(count)))
 
@@ -44,24 +64,15 @@ class ResidualUNet(nn.Module):
         super().__init__()
         self.multiple = 2 ** (len(widths) - 1)
         self.head = nn.Conv2d(inputs, widths[0], 3, padding=1)
-        self.tail = nn.Conv2d(widths[0], outputs, 3, padding=1)
+        self.tail = silent(nn.Conv2d(widths[0], outputs, 3, padding=1))
+        nn.init.kaiming_normal_(self.head.weight, nonlinearity="linear")
         levels = list(pairwise(widths))
-        self.shrink = nn.ModuleList(nn.Conv2d(fine, coarse, 2, 2, bias=False) for fine, coarse in levels)
-        self.grow = nn.ModuleList(nn.ConvTranspose2d(coarse, fine, 2, 2, bias=False) for fine, coarse in levels)
+        self.shrink = nn.ModuleList(shrinking(fine, coarse) for fine, coarse in levels)
+        self.grow = nn.ModuleList(growing(coarse, fine) for fine, coarse in levels)
         falling = zip(widths, down or [1] * len(widths), strict=True)
         rising = zip(widths[:-1], up or [1] * len(levels), strict=True)
         self.down = nn.ModuleList(blocks(width, count) for width, count in falling)
         self.up = nn.ModuleList(blocks(width, count) for width, count in rising)
-        self.begin()
-
-    def begin(self) -> None:
-        """Nothing at the end, and as much variance on the way as came in."""
-        nn.init.zeros_(self.tail.weight)
-        nn.init.zeros_(self.tail.bias)  # type: ignore[arg-type]
-        for layer in (self.head, *self.shrink):
-            nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
-        for layer in self.grow:
-            nn.init.normal_(layer.weight, std=(2 * layer.in_channels) ** -0.5)
 
     def forward(self, x: Tensor) -> Tensor:
         x = self.head(x.contiguous(memory_format=torch.channels_last))
