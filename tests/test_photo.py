@@ -226,17 +226,20 @@ def test_the_map_learns_from_its_own_error_alone() -> None:
 
 
 def test_steps_make_the_loss_smaller() -> None:
-    model = Photo(widths=(16, 16), measuring=(8, 8))
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Photo(widths=(16, 16), measuring=(8, 8))
     optimiser = torch.optim.Adam(model.parameters(), 3e-3)
     clean = soft(32, 48).expand(4, -1, -1, -1)
+    noised = (clean + 0.05 * seeds.normal_like(clean, 1)).clamp(0, 1)
     losses = []
-    for step in range(40):
-        loss = model.loss((clean + 0.05 * seeds.normal_like(clean, step)).clamp(0, 1), clean, step)
+    for step in range(50):
+        loss = model.loss(noised, clean, step)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         losses.append(float(loss.detach()))
-    assert sum(losses[-5:]) / 5 < losses[0] - 0.08
+    assert losses[-1] < losses[0] - 0.1
 
 
 # Pictures of any size, in tiles
