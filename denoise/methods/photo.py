@@ -28,6 +28,7 @@ VISIBLE = 2 / 255  # standard deviation for which half of what could be noise is
 MOST = math.log1p(128)  # level; no noise is stronger
 BLOCK = 4  # px that a value of the map stands for, and over which coarse noise is averaged
 SEEN = 3 * (BLOCK**2 + 2)  # of every block: the mean, what differs from it, and the steps to two neighbours
+ENLARGED = 4.0  # times: differences between neighbours, so that all that is shown is about equally large
 AROUND = 11  # values of the map, over which the true noise is measured
 RED, GREEN, BLUE = 0.299, 0.587, 0.114  # of brightness, as JPEG has it
 CB, CR = 2 * (1 - BLUE), 2 * (1 - RED)  # blue less brightness, and red, per unit of Cb and Cr
@@ -101,8 +102,8 @@ class Photo(Method):
 
     def removed(self, seen: Tensor, sigmas: Tensor) -> Tensor:
         """What is noise in brightness, Cb and Cr, if there is so much of it."""
-        told = F.interpolate(levels_of(sigmas), scale_factor=BLOCK / 2, mode="bilinear", align_corners=False)
-        found = F.pixel_shuffle(self.cleaning(torch.cat([F.pixel_unshuffle(seen, 2), told], 1)), 2).float()
+        told = F.interpolate(levels_of(sigmas) / MOST, scale_factor=BLOCK / 2, mode="bilinear", align_corners=False)
+        found = F.pixel_shuffle(self.cleaning(torch.cat([whitened(seen), told], 1)), 2).float()
         gates = torch.stack([sigmas[:, :2].mean(1), sigmas[:, 2:].mean(1)], 1)
         gates = F.interpolate(gates / (gates + VISIBLE), scale_factor=BLOCK, mode="bilinear", align_corners=False)
         return found * torch.cat([gates, gates[:, 1:]], 1)
@@ -136,16 +137,23 @@ def opponent(picture: Tensor) -> Tensor:
 def unrest(picture: Tensor) -> Tensor:
     """What every block shows of the noise in it: the mean of each plane, and in levels the sizes of its fifteen
     other Hadamard coefficients and of the steps to its neighbours. White noise is of its own level in all of them."""
-    coefficients = hadamard(F.pixel_unshuffle(opponent(picture), BLOCK))
+    coefficients = hadamard(opponent(picture), BLOCK)
     means, details = coefficients[:, :3], coefficients[:, 3:]
     around = F.pad(means, (0, 1, 0, 1), mode="replicate")
     steps = torch.cat([around.diff(dim=2)[..., :-1], around.diff(dim=3)[:, :, :-1]], 1) * math.sqrt(0.5)
     return torch.cat([means / BLOCK, levels_of(torch.cat([details, steps], 1).abs())], 1)
 
 
-def hadamard(blocks: Tensor) -> Tensor:
-    """Orthonormal transform of (B, 3·16, h, w), a plane's pixels side by side; the three means come first."""
-    for _ in range(4):  # bits of a pixel's place in its block
+def whitened(picture: Tensor) -> Tensor:
+    """(B, 12, H/2, W/2): of every 2×2 pixels the means, and enlarged what differs from them, which is mostly noise."""
+    coefficients = hadamard(picture, 2)
+    return torch.cat([coefficients[:, :3] / 2, ENLARGED * coefficients[:, 3:]], 1)
+
+
+def hadamard(planes: Tensor, side: int) -> Tensor:
+    """Orthonormal transform of blocks: (B, 3, H, W) -> (B, 3·side², H/side, W/side); the three means come first."""
+    blocks = F.pixel_unshuffle(planes, side)
+    for _ in range(2 * (side.bit_length() - 1)):  # bits of a pixel's place in its block
         even, odd = blocks.unflatten(1, (-1, 2)).unbind(2)
         blocks = math.sqrt(0.5) * torch.cat([even + odd, even - odd], 1)
     return blocks

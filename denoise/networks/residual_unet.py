@@ -19,30 +19,9 @@ class Block(nn.Module):
         super().__init__()
         self.first = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.second = nn.Conv2d(width, width, 3, padding=1, bias=False)
-        nn.init.kaiming_normal_(self.first.weight, nonlinearity="relu")
 
     def forward(self, x: Tensor) -> Tensor:
         return x + self.second(F.relu(self.first(x)))
-
-
-def shrinking(fine: int, coarse: int) -> nn.Conv2d:
-    """To half the resolution, with as much variance as came in."""
-    layer = nn.Conv2d(fine, coarse, 2, 2, bias=False)
-    nn.init.kaiming_normal_(layer.weight, nonlinearity="linear")
-    return layer
-
-
-def growing(coarse: int, fine: int) -> nn.ConvTranspose2d:
-    """To twice the resolution, with half the variance: it is added to what was there."""
-    layer = nn.ConvTranspose2d(coarse, fine, 2, 2, bias=False)
-    nn.init.normal_(layer.weight, std=(2 * coarse) ** -0.5)
-    return layer
-
-
-def silent(layer: nn.Conv2d) -> nn.Conv2d:
-    for parameter in layer.parameters():
-        nn.init.zeros_(parameter)
-    return layer
 
 
 def blocks(width: int, count: int) -> nn.Sequential:
@@ -64,11 +43,12 @@ class ResidualUNet(nn.Module):
         super().__init__()
         self.multiple = 2 ** (len(widths) - 1)
         self.head = nn.Conv2d(inputs, widths[0], 3, padding=1)
-        self.tail = silent(nn.Conv2d(widths[0], outputs, 3, padding=1))
-        nn.init.kaiming_normal_(self.head.weight, nonlinearity="linear")
+        self.tail = nn.Conv2d(widths[0], outputs, 3, padding=1)
+        for parameter in self.tail.parameters():
+            nn.init.zeros_(parameter)
         levels = list(pairwise(widths))
-        self.shrink = nn.ModuleList(shrinking(fine, coarse) for fine, coarse in levels)
-        self.grow = nn.ModuleList(growing(coarse, fine) for fine, coarse in levels)
+        self.shrink = nn.ModuleList(nn.Conv2d(fine, coarse, 2, 2, bias=False) for fine, coarse in levels)
+        self.grow = nn.ModuleList(nn.ConvTranspose2d(coarse, fine, 2, 2, bias=False) for fine, coarse in levels)
         falling = zip(widths, down or [1] * len(widths), strict=True)
         rising = zip(widths[:-1], up or [1] * len(levels), strict=True)
         self.down = nn.ModuleList(blocks(width, count) for width, count in falling)
