@@ -105,6 +105,12 @@ def test_clean_pairs_are_equal_and_the_cameras_are_not() -> None:
         assert not torch.equal(noisy, target)
 
 
+def test_some_clean_pairs_are_of_one_colour_and_most_are_not() -> None:
+    clean = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
+    flat = [bool((PAIRINGS["clean"](clean, Random(index))[0].std((1, 2)) < 1e-3).all()) for index in range(60)]
+    assert 0.1 < np.mean(flat) < 0.4
+
+
 def grain_of(**more: float) -> Grain:
     usual = {"luma_blur": 0.7, "chroma_blur": 1.5, "luma_coarse": 0.0, "chroma_coarse": 1.0, "read": 1.0}
     return Grain(**({"sigma": 6.0, "colour": 0.5} | usual | more))

@@ -68,9 +68,18 @@ def photons(clean: Tensor, dice: Random) -> Pair:
 
 
 def nothing(clean: Tensor, dice: Random) -> Pair:
-    """No noise; half of them as a good JPEG, which is no noise either."""
+    """No noise; half of them as a good JPEG, which is no noise either, and some of a single colour."""
+    if dice.random() < 0.25:
+        clean = eight_bit(plain_colour(dice)).expand_as(clean)
     kept = Jpeg(dice.randint(85, 98), dice.random() < 0.5).sample(clean, 0) if dice.random() < 0.5 else clean
     return kept, kept
+
+
+def plain_colour(dice: Random) -> Tensor:
+    """(3, 1, 1); black and white as often as all others together."""
+    if dice.random() < 0.5:
+        return torch.full((3, 1, 1), float(dice.randrange(2)))
+    return torch.tensor([dice.random() for _ in range(3)])[:, None, None]
 
 
 # Grain

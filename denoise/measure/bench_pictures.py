@@ -3,8 +3,9 @@
 All methods see the same noisy 8-bit pictures. The peers are told how strong the noise is: its true RMS, or for
 real photographs the coarse level that `denoise inspect` measures, and 10, which suits BM3D better; the models are
 told nothing. Pictures without noise are there too, against themselves: what a method takes from them is harm. The
-colour shift is the mean change of that colour of a picture that changes most. BM3D takes minutes per megapixel, so
-it is measured on the centres of a few pictures, and everything else on these once more.
+colour shift is the mean error of that colour of a picture that errs most; what the noise itself shifts, by clipping
+or by another exposure, is in the row of the noisy pictures. BM3D takes minutes per megapixel, so it is measured on the
+centres of a few pictures, and everything else on these once more.
 """
 
 from __future__ import annotations
