@@ -22,8 +22,9 @@ class Span:
     def __len__(self) -> int:
         return self.stop - self.start
 
-    def widened(self, context: int, length: int) -> tuple[int, int]:
-        return max(0, self.start - context), min(length, self.stop + context)
+    def widened(self, context: int, length: int, multiple: int = 1) -> tuple[int, int]:
+        """With so much around it, from a multiple on: a network that halves its picture sees the same halves."""
+        return max(0, self.start - context) // multiple * multiple, min(length, self.stop + context)
 
 
 def spans(length: int, piece: int, overlap: int) -> list[Span]:
@@ -75,13 +76,14 @@ def in_chunks(
     overlap: int,
     context: int = 0,
     dim: int = -1,
+    multiple: int = 1,
 ) -> Tensor:
     """`restore(part, start)` piece by piece along `dim`, each part seeing `context` more on either side."""
     length = signal.shape[dim]
 
     def pieces() -> Iterator[tuple[Span, Tensor]]:
         for span in spans(length, piece, overlap):
-            start, stop = span.widened(context, length)
+            start, stop = span.widened(context, length, multiple)
             restored = restore(signal.narrow(dim, start, stop - start), start)
             yield span, restored.narrow(dim, span.start - start, len(span))
 

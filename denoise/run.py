@@ -95,8 +95,9 @@ class Careful:
 
     def halves(self, noisy: Tensor, dim: int, survey: Tensor | None, **extra: float) -> Tensor:
         """As two or more pieces along `dim`; they share one survey and keep their places in the signal."""
-        limit = int(self.limit)
+        limit, multiple = int(self.limit), self.facts.multiple
         context = min(self.facts.context or 0, limit // 4)
+        piece = limit - 2 * context - (multiple - 1)
         if self.facts.surveys and survey is None:
             middle = noisy.narrow(dim, (noisy.shape[dim] - limit) // 2, limit)
             survey = self.survey(lambda: [middle], **extra)
@@ -104,7 +105,7 @@ class Careful:
         def part(piece: Tensor, start: int) -> Tensor:
             return self(piece, survey, **moved(extra, PLACES[noisy.ndim][dim - 2], start))
 
-        return in_chunks(part, noisy, limit - 2 * context, FADE_PX, context, dim)
+        return in_chunks(part, noisy, piece, FADE_PX, context, dim, multiple)
 
     def survey(self, pieces: Callable[[], Iterable[Tensor]], **extra: float) -> Tensor:
         """Statistics of the whole signal; where the device has too little memory for them, on the CPU."""
@@ -181,8 +182,8 @@ def picture_bands(
         survey = picture_survey(picture, careful)
 
     def tile(row: Span, column: Span) -> Tensor:
-        top, bottom = row.widened(context, picture.height)
-        left, right = column.widened(context, picture.width)
+        top, bottom = row.widened(context, picture.height, facts.multiple)
+        left, right = column.widened(context, picture.width, facts.multiple)
         noisy = finite(picture.region(slice(top, bottom), slice(left, right)))
         place = {"top": top, "left": left} if facts.wants_place else {}
         restored = in_colours(careful, noisy, survey, place)

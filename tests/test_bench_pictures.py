@@ -12,7 +12,7 @@ from PIL import Image
 from denoise.errors import UserError
 from denoise.measure import bench_iterations, bench_memory, bench_pictures
 from denoise.measure.bench import Wish
-from denoise.measure.bench_pictures import NOISES, REAL, Pair, noised, opened, pairs_of
+from denoise.measure.bench_pictures import CLEAN, NOISES, REAL, Pair, noised, opened, pairs_of
 from denoise.noise.picture_laws import Gaussian
 
 
@@ -45,7 +45,7 @@ def test_every_noise_is_measured_beside_the_noisy_input(
     monkeypatch.setattr(bench_pictures, "find_spec", lambda name: None)
     told: list[str] = []
     rows = list(bench_pictures.run(Wish("toy-picture", device="cpu", data=data, limit=2, tell=told.append)))
-    assert {row["noise"] for row in rows} == {*NOISES, REAL}
+    assert {row["noise"] for row in rows} == {*NOISES, CLEAN, REAL}
     assert {row["method"] for row in rows} == {"noisy", "non-local means", "toy-picture"}
     assert {row["pictures"] for row in rows} == {"2 whole", "2 centres of 224 px"}
     assert all(rows[0].keys() == row.keys() for row in rows)
@@ -60,9 +60,23 @@ def test_every_noise_is_measured_beside_the_noisy_input(
 def test_bm3d_is_told_the_noise_and_removes_it(data: Path) -> None:
     pytest.importorskip("bm3d", reason="the package bm3d is not installed")
     (pair, *_) = pairs_of("Gaussian 25", data, 1)
-    before, _ = bench_pictures.scores_of(pair.clean, pair.noisy)
-    after, _ = bench_pictures.scores_of(pair.clean, bench_pictures.bm3d(pair))
+    before, *_ = bench_pictures.scores_of(pair.clean, pair.noisy)
+    after, *_ = bench_pictures.scores_of(pair.clean, bench_pictures.bm3d(pair))
     assert after > before + 6
+
+
+def test_harm_to_clean_pictures_and_a_shift_of_colour_are_told(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DENOISE_MODELS", str(shelf.shelve(tmp_path / "models")))
+    pairs = list(pairs_of(CLEAN, data, 2))
+    kept = bench_pictures.measured(pairs, bench_pictures.as_it_is)
+    assert (kept["psnr_db"], kept["colour_shift_of_255"]) == (bench_pictures.SAME_DB, 0)
+    redder = bench_pictures.measured(pairs, lambda pair: pair.noisy + np.array([3, 1, 0], np.uint8))
+    assert redder["colour_shift_of_255"] == 3
+    assert redder["psnr_db"] < 44
+    smoothed = bench_pictures.measured(pairs, bench_pictures.non_local_means)
+    assert 30 < smoothed["psnr_db"] < bench_pictures.SAME_DB
 
 
 def test_all_methods_see_the_same_noise_and_every_picture_its_own(data: Path) -> None:

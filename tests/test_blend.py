@@ -85,6 +85,23 @@ def test_every_piece_is_told_where_it_begins(length: int, piece: int, overlap: i
     in_chunks(placed, signal, piece, overlap, context)
 
 
+@given(length=lengths, piece=sizes, context=contexts, multiple=st.integers(1, 16))
+def test_every_piece_begins_at_a_multiple_and_still_has_its_context(
+    length: int, piece: int, context: int, multiple: int
+) -> None:
+    signal = torch.arange(float(length))
+    begun: list[int] = []
+
+    def placed(part: Tensor, start: int) -> Tensor:
+        begun.append(start)
+        return part
+
+    assert torch.equal(in_chunks(placed, signal, piece, 2, context, multiple=multiple), signal)
+    assert all(start % multiple == 0 for start in begun)
+    wanted = [max(0, span.start - context) for span in spans(length, piece, 2)]
+    assert all(want - multiple < start <= want for start, want in zip(begun, wanted, strict=True))
+
+
 def test_a_seam_fades_and_does_not_step() -> None:
     """Two pieces that disagree by one, over 20 samples: no neighbour differs by more than a step of that fade."""
     pieces = [(Span(0, 60, 0, 20), torch.zeros(60)), (Span(40, 100, 20, 0), torch.ones(60))]

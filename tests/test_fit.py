@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -16,9 +17,13 @@ from PIL import Image
 from denoise import zoo
 from denoise.errors import UserError
 from denoise.fit import loop, recipes
+from denoise.fit.developed import Grain, finished, jpeg_of, resized, smoothed
 from denoise.fit.loop import Run, Schedule, train
-from denoise.fit.pictures import LAWS, Pairs, Photographs, turned, validation_pairs
+from denoise.fit.pictures import LAWS, PAIRINGS, VALIDATION, Pairs, Photographs, turned, validation_pairs
 from denoise.methods.idf import IDF
+from denoise.methods.method import Method
+from denoise.methods.photo import Photo
+from denoise.noise.picture_laws import Jpeg, blurred
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +38,7 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pairs(folder: Path) -> Pairs:
-    return Pairs(Photographs.of(folder), {name: 1.0 for name in LAWS} | {"clean": 1.0}, batch=2, patch=32)
+    return Pairs(Photographs.of(folder), dict.fromkeys(PAIRINGS, 1.0), batch=2, patch=32, soft=0.3)
 
 
 def method() -> IDF:
@@ -55,7 +60,7 @@ def test_a_folder_without_photographs_is_named(tmp_path: Path) -> None:
 
 def test_a_batch_is_a_function_of_seed_and_step(photographs: Path) -> None:
     one, two = pairs(photographs), pairs(photographs)
-    for step in range(8):
+    for step in range(12):
         assert all(torch.equal(a, b) for a, b in zip(one.at(step), two.at(step), strict=True))
     assert not torch.equal(one.at(0)[1], one.at(1)[1])
 
@@ -78,6 +83,92 @@ def test_every_law_of_the_mix_changes_the_picture(name: str) -> None:
     assert (noisy - clean).abs().max() > 1e-3
 
 
+PULLING_TO_GREY = {"salt_and_pepper", "mixed"}  # what is replaced by black or white does
+
+
+@pytest.mark.parametrize("name", sorted(PAIRINGS.keys() - PULLING_TO_GREY))
+def test_no_pairing_teaches_a_shift_of_colour(name: str) -> None:
+    clean = torch.tensor([0.4, 0.5, 0.6])[:, None, None].expand(-1, 64, 64)
+    shifts = []
+    for index in range(24):
+        noisy, target = PAIRINGS[name](clean, Random(index))
+        shifts.append((noisy - target).mean((1, 2)))
+    assert torch.stack(shifts).median(0).values.abs().max() < 1.5 / 255
+
+
+def test_clean_pairs_are_equal_and_the_cameras_are_not() -> None:
+    clean = torch.rand(3, 64, 64, generator=torch.Generator().manual_seed(0))
+    for index in range(8):
+        noisy, target = PAIRINGS["clean"](clean, Random(index))
+        assert torch.equal(noisy, target)
+        noisy, target = PAIRINGS["photographed"](clean, Random(index))
+        assert not torch.equal(noisy, target)
+
+
+def test_some_clean_pairs_are_of_one_colour_and_most_are_not() -> None:
+    clean = torch.rand(3, 16, 16, generator=torch.Generator().manual_seed(0))
+    flat = [bool((PAIRINGS["clean"](clean, Random(index))[0].std((1, 2)) < 1e-3).all()) for index in range(60)]
+    assert 0.1 < np.mean(flat) < 0.4
+
+
+def grain_of(**more: float) -> Grain:
+    usual = {"luma_blur": 0.7, "chroma_blur": 1.5, "luma_coarse": 0.0, "chroma_coarse": 1.0, "read": 1.0}
+    return Grain(**({"sigma": 6.0, "colour": 0.5} | usual | more))
+
+
+def planes_of(grain: Grain, level: float = 0.5) -> np.ndarray:
+    """Brightness of its noise on a flat picture, of 255."""
+    noise = grain.noise(torch.full((3, 256, 256), level), torch.Generator().manual_seed(1))
+    return np.einsum("c,chw->hw", [0.299, 0.587, 0.114], 255 * noise.numpy())
+
+
+def test_grain_is_as_strong_and_as_coarse_as_asked() -> None:
+    """The autocorrelation of blurred white is exp(-d²/4s²), s being the blur."""
+    luma = planes_of(grain_of())
+    assert luma.std() == pytest.approx(6, rel=0.03)
+    for lag in (1, 2):
+        wanted = np.exp(-(lag**2) / (4 * 0.7**2))
+        assert np.mean(luma[:, lag:] * luma[:, :-lag]) / luma.var() == pytest.approx(wanted, abs=0.03)
+    assert planes_of(grain_of(luma_coarse=1.0)).std() == pytest.approx(6, rel=0.05)
+
+
+def test_grain_without_colour_is_grey_and_photons_make_no_noise_in_the_dark() -> None:
+    clean = torch.full((3, 64, 64), 0.5)
+    clean[:, :, :32] = 0.1
+    noise = grain_of(colour=0.0, read=0.0).noise(clean, torch.Generator().manual_seed(1))
+    assert torch.allclose(noise[0], noise[2], atol=1e-6)
+    dark, bright = (grain_of(read=read).strength(clean) for read in (0.0, 1.0))
+    assert dark[0, 0] / dark[0, 63] < 0.5 * bright[0, 0] / bright[0, 63]
+
+
+def test_what_is_resized_keeps_its_size_and_its_pair() -> None:
+    picture = torch.rand(1, 3, 40, 48, generator=torch.Generator().manual_seed(0))
+    for scale in (0.6, 0.77, 1.0, 1.33, 1.5):
+        both = resized(torch.cat([picture, picture]), scale)
+        assert both.shape == (2, 3, 40, 48)
+        assert torch.equal(both[0], both[1])
+
+
+def test_a_jpeg_that_begins_anywhere_is_still_the_same_picture() -> None:
+    picture = smoothed(torch.rand(1, 3, 48, 48, generator=torch.Generator().manual_seed(0)), 2)[0]
+    results = [jpeg_of(picture, Jpeg(90), Random(index)) for index in range(6)]
+    assert all((result - picture).abs().mean() < 3 / 255 for result in results)
+    assert any(not torch.equal(result, results[0]) for result in results)
+
+
+def test_blur_by_fourier_transform_is_blur() -> None:
+    picture = torch.rand(1, 3, 40, 48, generator=torch.Generator().manual_seed(0))
+    inner = (..., slice(4, -4), slice(4, -4))
+    assert torch.allclose(smoothed(picture, 1.2)[inner], blurred(picture, 1.2)[inner], atol=5e-3)
+
+
+def test_noise_that_is_clipped_and_rounded_is_what_a_file_holds() -> None:
+    clean = torch.full((3, 32, 32), 0.98)
+    noisy, target = finished(clean + 0.1, clean, Random(1), compressed=0.0, qualities=(75, 98))
+    assert noisy.max() == 1
+    assert torch.allclose(target * 255, (target * 255).round(), atol=1e-4)
+
+
 def test_turning_keeps_every_pixel() -> None:
     picture = torch.rand(3, 5, 5)
     for index in range(16):
@@ -93,16 +184,38 @@ def test_validation_covers_weak_strong_and_coarse_noise(photographs: Path) -> No
     assert {"grain", "speckle", "salt"} <= set(errors)
 
 
-def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(photographs: Path, tmp_path: Path) -> None:
+def test_what_judges_a_model_is_chosen_by_name(photographs: Path) -> None:
+    sets = list(validation_pairs(Photographs.of(photographs), 2, 64, names=tuple(VALIDATION)))
+    assert [name for name, *_ in sets] == list(VALIDATION)
+    errors = {name: float((noisy - clean).square().mean()) for name, noisy, clean in sets}
+    assert errors["clean"] == 0
+    assert 0 < errors["compact"] < errors["night"]
+    assert errors["sensor"] > 0
+
+
+def test_doing_nothing_to_clean_pictures_is_not_worth_everything() -> None:
+    assert recipes.picture_score({"s25": 31.0, "clean": 50.0}) == recipes.picture_score({"s25": 31.0, "clean": 45.0})
+    assert recipes.picture_score({"s25": 31.0, "clean": 40.0}) < recipes.picture_score({"s25": 31.0, "clean": 45.0})
+
+
+def small_photo() -> Photo:
+    torch.manual_seed(3)
+    return Photo(widths=(8, 8), measuring=(8, 8))
+
+
+@pytest.mark.parametrize("made", [method, small_photo], ids=["idf", "photo"])
+def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
+    photographs: Path, tmp_path: Path, made: Callable[[], Method]
+) -> None:
     batches = pairs(photographs).at
-    whole = Run(method(), tmp_path / "whole", Schedule())
+    whole = Run(made(), tmp_path / "whole", Schedule())
     for _ in range(6):
         whole.advance(*batches(whole.step), 1.0)
-    first = Run(method(), tmp_path / "cut", Schedule())
+    first = Run(made(), tmp_path / "cut", Schedule())
     for _ in range(3):
         first.advance(*batches(first.step), 1.0)
     first.save()
-    second = Run(IDF(hidden=8), tmp_path / "cut", Schedule())
+    second = Run(made(), tmp_path / "cut", Schedule())
     assert second.resume()
     assert second.step == 3
     for _ in range(3):

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import resource
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -446,6 +448,23 @@ def test_smaller_pieces_when_memory_runs_out(error: Callable[[], Exception]) -> 
     assert all("smaller" in sentence or "pieces of" in sentence for sentence in said)
     assert 1 <= len(said) <= 2
     assert max(max(size[2:]) for size in toy.seen) <= 150
+
+
+def in_blocks(noisy: Tensor, **_: float) -> Tensor:
+    """The mean of every 8×8 pixels: what a network sees that halves its picture three times."""
+    blocks = F.avg_pool2d(noisy, 8)
+    return blocks.repeat_interleave(8, 2).repeat_interleave(8, 3)
+
+
+def test_tiles_begin_where_the_blocks_of_the_picture_do() -> None:
+    noisy = picture(240, 176, dtype=np.float32)
+    shape = facts(multiple=8, piece=1000)
+    whole = restore_picture(noisy, Toy(in_blocks, shape))
+    tiles = restore_picture(noisy, Toy(in_blocks, replace(shape, context=8)), Options(piece=70))
+    little = Hungry(in_blocks, replace(shape, context=8), device=BOX, room={BOX: 136})
+    assert np.allclose(tiles, whole, atol=1e-6)
+    assert np.allclose(restore_picture(noisy, little), whole, atol=1e-6)
+    assert max(max(size[2:]) for size in little.seen) <= 136
 
 
 def test_then_the_processor_when_even_small_pieces_are_too_large() -> None:

@@ -51,7 +51,9 @@ class Run:
 
     def __init__(self, method: Method, folder: Path, schedule: Schedule, device: str = "cpu") -> None:
         self.method, self.folder, self.schedule, self.device = method.to(device), folder, schedule, device
-        self.optimiser = torch.optim.AdamW(method.parameters(), lr=schedule.rate, weight_decay=schedule.weight_decay)
+        self.optimiser = torch.optim.AdamW(
+            method.parameters(), lr=schedule.rate, weight_decay=schedule.weight_decay, fused=True
+        )
         self.average = {name: value.detach().clone() for name, value in method.state_dict().items()}
         self.step = 0
         self.half = device == "cuda" or (device == "cpu" and torch.cpu._is_amx_tile_supported())

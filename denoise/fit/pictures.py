@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
@@ -15,7 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from denoise.errors import UserError
+from denoise.fit import developed
+from denoise.fit.developed import Pair, Pairing, log_uniform, softened
 from denoise.noise.law import PictureLaw
+from denoise.noise.photograph import Photograph, Response
 from denoise.noise.picture_laws import (
     Correlated,
     Gaussian,
@@ -28,10 +30,6 @@ from denoise.noise.picture_laws import (
 )
 
 Draw = Callable[[Random], PictureLaw]
-
-
-def log_uniform(dice: Random, low: float, high: float) -> float:
-    return math.exp(dice.uniform(math.log(low), math.log(high)))
 
 
 def grain(dice: Random) -> PictureLaw:
@@ -63,6 +61,16 @@ LAWS: dict[str, Draw] = {
 }
 
 
+def by_law(draw: Draw) -> Pairing:
+    def pair(clean: Tensor, dice: Random) -> Pair:
+        return eight_bit(draw(dice).sample(clean, dice.randrange(1 << 31))), clean
+
+    return pair
+
+
+PAIRINGS: dict[str, Pairing] = {name: by_law(draw) for name, draw in LAWS.items()} | developed.PAIRINGS
+
+
 @dataclass(frozen=True)
 class Photographs:
     """Clean photographs in memory, a part of them kept aside for validation."""
@@ -91,21 +99,23 @@ class Pairs:
     """Batches of (noisy, clean), a pure function of the seed and the step."""
 
     photographs: Photographs
-    mix: dict[str, float]  # share of every law
+    mix: dict[str, float]  # share of every one of the PAIRINGS
     batch: int
     patch: int
     seed: int = 0
+    soft: float = 0.0  # share of the crops made as soft as large photographs are
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:
         dice = Random(f"{self.seed}/{step}")
-        clean = torch.stack([self.crop(dice) for _ in range(self.batch)])
-        noisy = torch.stack([self.noisy(picture, dice) for picture in clean])
-        return noisy, clean
+        crops = [self.crop(dice) for _ in range(self.batch)]
+        noisy, clean = zip(*(self.pair(crop, dice) for crop in crops), strict=True)
+        return torch.stack(noisy), torch.stack(clean)
 
     def crop(self, dice: Random) -> Tensor:
         """Half of them shrunk, half of them the busiest of a few: photographs are judged where there is detail."""
         tries = [self.cut(dice) for _ in range(dice.choice((1, 4)))]
-        return recoloured(turned(max(tries, key=busyness), dice), dice)
+        picture = recoloured(turned(max(tries, key=busyness), dice), dice)
+        return softened(picture, dice) if self.soft and dice.random() < self.soft else picture
 
     def cut(self, dice: Random) -> Tensor:
         photo = dice.choice(self.photographs.training)
@@ -120,11 +130,9 @@ class Pairs:
             part = F.avg_pool2d(part, 2)
         return part
 
-    def noisy(self, clean: Tensor, dice: Random) -> Tensor:
+    def pair(self, clean: Tensor, dice: Random) -> Pair:
         (name,) = dice.choices(list(self.mix), weights=list(self.mix.values()))
-        if name == "clean":
-            return clean
-        return eight_bit(LAWS[name](dice).sample(clean, dice.randrange(1 << 31)))
+        return PAIRINGS[name](clean, dice)
 
 
 def busyness(picture: Tensor) -> float:
@@ -149,22 +157,37 @@ def recoloured(picture: Tensor, dice: Random) -> Tensor:
     return eight_bit(picture)
 
 
-VALIDATION: dict[str, PictureLaw] = {
+VALIDATION: dict[str, PictureLaw | None] = {
     "s15": Gaussian(15),
     "s25": Gaussian(25),
     "s50": Gaussian(50),
     "grain": Mixed((Correlated(6.0, 0.6, 1.5), Jpeg(92))),
     "speckle": Speckle(0.04),
     "salt": SaltAndPepper(0.02),
+    "compact": Mixed((Correlated(4.5, 0.7, 1.5, chroma=0.7, coarse=0.9, read=0.5), Jpeg(90))),
+    "night": Mixed((Correlated(10.0, 0.45, 2.5, chroma=0.9, coarse=0.6, read=0.2), Jpeg(82, halved=False))),
+    "sensor": Photograph(shot=0.03, read=0.006, response=Response(2.2, 0.35), mosaic="GRBG", quality=93),
+    "clean": None,
 }
+USUAL = ("s15", "s25", "s50", "grain", "speckle", "salt")
 
 
-def validation_pairs(photographs: Photographs, count: int, side: int = 192) -> Iterator[tuple[str, Tensor, Tensor]]:
+def validation_pairs(
+    photographs: Photographs, count: int, side: int = 192, names: Sequence[str] = USUAL
+) -> Iterator[tuple[str, Tensor, Tensor]]:
     """(law, noisy, clean) batches: the centres of the busiest photographs kept aside."""
-    centres = sorted((centre(photo, side) for photo in photographs.validation), key=busyness)
-    clean = torch.stack(centres[-count:])
-    for name, law in VALIDATION.items():
-        yield name, torch.stack([eight_bit(law.sample(c, 100 + i)) for i, c in enumerate(clean)]), clean
+    centres = sorted((centre(photo, side) for photo in photographs.validation), key=busyness)[-count:]
+    for name in names:
+        noisy, clean = zip(*(judged(VALIDATION[name], part, 100 + i) for i, part in enumerate(centres)), strict=True)
+        yield name, torch.stack(noisy), torch.stack(clean)
+
+
+def judged(law: PictureLaw | None, clean: Tensor, seed: int) -> Pair:
+    """What a camera shows of it without noise is what is to be found."""
+    if law is None:
+        return clean, clean
+    target = eight_bit(law.noiseless(clean)) if isinstance(law, Photograph) else clean
+    return eight_bit(law.sample(clean, seed)), target
 
 
 def centre(photo: Tensor, side: int) -> Tensor:

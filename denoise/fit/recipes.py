@@ -7,7 +7,7 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -22,7 +22,7 @@ from denoise import zoo
 from denoise.devices import chosen
 from denoise.errors import UserError
 from denoise.fit.loop import LOG, Batches, Run, Schedule, Score, Scores, Validate, mean, train
-from denoise.fit.pictures import Pairs, Photographs, validation_pairs
+from denoise.fit.pictures import USUAL, Pairs, Photographs, validation_pairs
 from denoise.measure.scores import measured, psnr
 from denoise.media.atomic import atomic
 from denoise.methods.method import Method
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 RECIPE = "recipe.toml"
 JUDGED = 6  # photographs under every validation law; more would cost more time than they tell
+SAME = 50.0  # dB: as good as equal
+CLEAN_ENOUGH = 45.0  # dB that clean pictures need have against themselves: doing nothing is not worth more
 HEARD = 24  # mixtures of voices and noise
 
 Recipe = dict[str, Any]
@@ -105,12 +107,17 @@ def of_pictures(recipe: Recipe, material: Material, runs: Path, tell: Callable[[
     if material.root is None:
         raise UserError("Clean photographs are wanted: name their folder with --data.")
     photographs = Photographs.of(material.root)
-    return Lessons(Pairs(photographs, recipe["mix"], **recipe["data"]).at, judge(photographs))
+    batches = Pairs(photographs, recipe["mix"], **recipe["data"]).at
+    return Lessons(batches, judge(photographs, recipe.get("judged_by", USUAL)), picture_score)
 
 
-def judge(photographs: Photographs) -> Validate:
+def picture_score(scores: Scores) -> float:
+    return mean({name: min(value, CLEAN_ENOUGH) if name == "clean" else value for name, value in scores.items()})
+
+
+def judge(photographs: Photographs, noises: Sequence[str] = USUAL) -> Validate:
     """Mean PSNR of every validation law, each picture on its own."""
-    sets = list(validation_pairs(photographs, JUDGED))
+    sets = list(validation_pairs(photographs, JUDGED, names=noises))
 
     def measure(method: Method) -> dict[str, float]:
         return {name: mean_psnr(method, noisy, clean) for name, noisy, clean in sets}
@@ -120,7 +127,7 @@ def judge(photographs: Photographs) -> Validate:
 
 def mean_psnr(method: Method, noisy: Tensor, clean: Tensor) -> float:
     scores = [psnr(truth.numpy(), method(one[None])[0].numpy()) for one, truth in zip(noisy, clean, strict=True)]
-    return sum(scores) / len(scores)
+    return sum(min(score, SAME) for score in scores) / len(scores)
 
 
 # Sound

@@ -93,10 +93,16 @@ class Photograph:
 def demosaiced(light: Tensor, mosaic: str) -> Tensor:
     """(3, H, W) that only has each pixel's own colour left, filled up from its neighbours, bilinearly."""
     known = colour_masks(mosaic, light.shape[-2], light.shape[-1])
-    kernel = torch.tensor([[1.0, 2.0, 1.0], [2.0, 4.0, 2.0], [1.0, 2.0, 1.0]]) / 4
     padded = F.pad(torch.stack([light * known, known]), (1, 1, 1, 1), mode="replicate")
-    values, weights = F.conv2d(padded.reshape(6, 1, *padded.shape[-2:]), kernel[None, None]).reshape(2, *light.shape)
+    values, weights = around(around(padded, -1), -2)
     return torch.where(known > 0, light, values / weights.clamp(min=1e-6))
+
+
+def around(planes: Tensor, axis: int) -> Tensor:
+    """Every value twice and its neighbours once; shorter by two. Slices are faster here than a convolution."""
+    length = planes.shape[axis] - 2
+    before, at, after = (planes.narrow(axis, start, length) for start in range(3))
+    return before + 2 * at + after
 
 
 def colour_masks(mosaic: str, height: int, width: int) -> Tensor:
