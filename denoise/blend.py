@@ -22,8 +22,10 @@ class Span:
     def __len__(self) -> int:
         return self.stop - self.start
 
-    def widened(self, context: int, length: int) -> tuple[int, int]:
-        return max(0, self.start - context), min(length, self.stop + context)
+    def widened(self, context: int, length: int, multiple: int = 1) -> tuple[int, int]:
+        """With that much more on either side; it begins at a multiple, where a grid of the whole does too."""
+        start = max(0, self.start - context)
+        return start - start % multiple, min(length, self.stop + context)
 
 
 def spans(length: int, piece: int, overlap: int) -> list[Span]:

@@ -178,8 +178,8 @@ def picture_bands(picture: Picture, careful: Careful, options: Options, tick: Ti
     survey = picture_survey(picture, careful) if facts.surveys and len(rows) * len(columns) > 1 else None
 
     def tile(row: Span, column: Span) -> Tensor:
-        top, bottom = row.widened(context, picture.height)
-        left, right = column.widened(context, picture.width)
+        top, bottom = row.widened(context, picture.height, facts.multiple)
+        left, right = column.widened(context, picture.width, facts.multiple)
         noisy = finite(picture.region(slice(top, bottom), slice(left, right)))
         place = {"top": top, "left": left} if facts.seeded else {}
         restored = in_colours(careful, noisy, survey, place)

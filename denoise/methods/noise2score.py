@@ -14,11 +14,10 @@ from torch import Tensor, nn
 
 from denoise import seeds
 from denoise.methods.method import Method, Official, method
-from denoise.networks import shared_unet
 from denoise.networks.score_unet import ScoreUNet
 from denoise.networks.shared_unet import SharedUNet
 from denoise.processes import ardae, tweedie, tweedie_level
-from denoise.restorer import Knob, together
+from denoise.restorer import Knob
 
 AVERAGE = "shadow_params."  # and the place of a parameter
 ROUGHNESS = 6.0  # of second differences both ways: the root of the sum of their squared weights, (1 + 4 + 1) twice
@@ -57,9 +56,9 @@ class Noise2Score(Method):
         """`sigma_a` from largest to smallest, in units of the noise itself or of white; log-uniform, or annealed
         over every epoch of so many images."""
         super().__init__()
-        self.network: nn.Module = SharedUNet(colours) if network == "paper" else ScoreUNet(colours, widths)
+        self.network = SharedUNet(colours) if network == "paper" else ScoreUNet(colours, widths)
         self.channels = colours
-        self.multiple = self.least = shared_unet.MULTIPLE if network == "paper" else self.network.multiple
+        self.multiple = self.least = self.network.multiple
         self.sigma_a, self.of_noise, self.epoch = sigma_a, of_noise, epoch
 
     def score(self, noisy: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ of a picture twice as bright and twice as noisy is half as large, whatever was s
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -22,7 +23,7 @@ class ScoreUNet(nn.Module):
     def __init__(self, colours: int = 3, widths: Sequence[int] = (32, 64, 128, 256)) -> None:
         super().__init__()
         planes = colours * HALF**2
-        steps = list(zip(widths[:-1], widths[1:], strict=True))
+        steps = list(pairwise(widths))
         self.multiple = HALF * 2 ** len(steps)
         self.head = conv(planes, widths[0])
         self.down = nn.ModuleList(Residual(fine) for fine, _ in steps)

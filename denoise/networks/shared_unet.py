@@ -10,11 +10,12 @@ from torch import Tensor, nn
 
 SLOPE = 0.1
 WAYS_DOWN, WAYS_UP = 4, 3  # that share their weights
-MULTIPLE = 32  # px: five times halved
 
 
 class SharedUNet(nn.Module):
     """(B, C, H, W) -> the same shape, signed; sides are multiples of 32."""
+
+    multiple = 32  # px: five times halved
 
     def __init__(self, colours: int = 3) -> None:
         super().__init__()
