@@ -32,6 +32,7 @@ from denoise.restorer import Restorer
 from denoise.run import Careful, Options, coloured
 
 Values = NDArray[np.float64]  # H×W×C
+TINY = 1e-9  # dispersion of what has no noise
 SETS = ("test_cbsd68", "test_set12")
 
 
@@ -93,7 +94,7 @@ def pairs_of(folder: str, noise: Noise, wish: Wish) -> Iterator[Pair]:
 
 def summary(results: list[tuple[Pair, Found]]) -> Row:
     """Means over the pictures; the level's deviation from picture to picture beside it."""
-    scores = [psnr(pair.clean.numpy(), found.picture.clamp(0, 1).numpy()) for pair, found in results]
+    scores = [psnr(pair.clean.numpy(), found.picture.numpy()) for pair, found in results]
     levels = [found.level for _, found in results if found.level is not None]
     right = [found.right for _, found in results if found.right is not None]
     return {
@@ -113,43 +114,36 @@ def ways_of(wish: Wish) -> dict[str, Way]:
     restorer = zoo.load(card, "onnx" if wish.engine == "onnx" else "torch", wish.device)
     return peers(wish) | {
         "known": partial(told, restorer),
-        "level found": partial(level_found, restorer),
-        "found": partial(all_found, restorer),
+        "level found": lambda noise, noisy: found(restorer, noise, noisy, noise.family),
+        "found": partial(found, restorer),
         "penalty": partial(penalty, single),
         "perturbed": partial(perturbed, double),
     }
 
 
-def told(restorer: Restorer, noise: Noise, noisy: Tensor) -> Found:
-    return Found(restored(restorer, noisy, noise.family, noise.level))
-
-
-def level_found(restorer: Restorer, noise: Noise, noisy: Tensor) -> Found:
-    _, level = surveyed(restorer, noisy, noise.family)
-    return Found(restored(restorer, noisy, noise.family, level), level)
-
-
-def all_found(restorer: Restorer, noise: Noise, noisy: Tensor) -> Found:
-    family, level = surveyed(restorer, noisy)
-    return Found(restored(restorer, noisy), level if family == noise.family else None, family == noise.family)
-
-
-def restored(restorer: Restorer, noisy: Tensor, family: int | None = None, level: float = 0) -> Tensor:
-    knobs = {"level": level} | ({} if family is None else {"family": family + 1})
-    careful = Careful(restorer, Options(knobs=knobs))
-    clean = careful(coloured(noisy, careful.facts))[0]
-    return clean.mean(0, keepdim=True) if len(noisy) == 1 else clean
-
-
-def surveyed(restorer: Restorer, noisy: Tensor, family: int | None = None) -> tuple[int, float]:
-    """Family and level, as the model finds them."""
+def found(restorer: Restorer, noise: Noise, noisy: Tensor, family: int | None = None) -> Found:
     careful = Careful(restorer, Options(knobs={} if family is None else {"family": family + 1}))
-    power, dispersion = careful.survey(lambda: [coloured(noisy, careful.facts)]).flatten()
-    return int(power), level_of(int(power), float(dispersion))
+    given = coloured(noisy, careful.facts)
+    survey = careful.survey(lambda: [given])
+    power, dispersion = survey.flatten().tolist()
+    level = level_of(int(power), dispersion)
+    return Found(
+        as_given(careful(given, survey)[0], noisy), level if power == noise.family else None, power == noise.family
+    )
+
+
+def told(restorer: Restorer, noise: Noise, noisy: Tensor) -> Found:
+    careful = Careful(restorer, Options(knobs={"family": noise.family + 1, "level": noise.level}))
+    return Found(as_given(careful(coloured(noisy, careful.facts))[0], noisy))
+
+
+def as_given(restored: Tensor, noisy: Tensor) -> Tensor:
+    """Grey again, where it was."""
+    return restored.mean(0, keepdim=True) if len(noisy) == 1 else restored
 
 
 def level_of(family: int, dispersion: float) -> float:
-    return float(UNITS[family].to_level(torch.tensor(max(dispersion, 1e-9))))
+    return float(UNITS[family].to_level(torch.tensor(max(dispersion, TINY))))
 
 
 # The papers' ways to the level
@@ -188,19 +182,19 @@ def penalty(scorer: Scorer, noise: Noise, noisy: Tensor) -> Found:
     given = scorer.given(noisy)
     score = scorer(given)
     dispersion, _ = tweedie_level.searched(given, score, noise.family)
-    return estimated(noise, given, score, dispersion, len(noisy))
+    return estimated(noise, given, score, dispersion, noisy)
 
 
 def perturbed(scorer: Scorer, noise: Noise, noisy: Tensor) -> Found:
     given = scorer.given(noisy).double()
     probe = alike(given, seeds.normal_like(given, SEED))
     dispersion = tweedie_level.perturbed(tweedie_level.answer(scorer, given, probe), noise.family)
-    return estimated(noise, given, scorer(given), dispersion, len(noisy))
+    return estimated(noise, given, scorer(given), dispersion, noisy)
 
 
-def estimated(noise: Noise, given: Tensor, score: Tensor, dispersion: float, colours: int) -> Found:
-    clean = tweedie.ESTIMATES[noise.family](given, score, dispersion)[0].float().cpu()
-    return Found(clean.mean(0, keepdim=True) if colours == 1 else clean, level_of(noise.family, dispersion))
+def estimated(noise: Noise, given: Tensor, score: Tensor, dispersion: float, noisy: Tensor) -> Found:
+    clean = tweedie.ESTIMATES[noise.family](given, score, dispersion)[0].clamp(0, 1).float().cpu()
+    return Found(as_given(clean, noisy), level_of(noise.family, dispersion))
 
 
 # Peers
@@ -221,7 +215,7 @@ def stabilised_bm3d(noise: Noise, noisy: Tensor) -> Found:
     """Told the level; where noise grows with brightness, behind a curve that makes it even and back again."""
     values = noisy.permute(1, 2, 0).numpy().astype(np.float64)
     clean = (gaussian_bm3d, poisson_bm3d, gamma_bm3d)[noise.family](values, noise.level)
-    return Found(torch.from_numpy(clean).permute(2, 0, 1).float())
+    return Found(torch.from_numpy(clean).permute(2, 0, 1).clamp(0, 1).float())
 
 
 def gaussian_bm3d(values: Values, sigma: float) -> Values:

@@ -20,7 +20,6 @@ from denoise.processes import ardae, tweedie, tweedie_level
 from denoise.restorer import Knob
 
 AVERAGE = "shadow_params."  # and the place of a parameter
-ROUGHNESS = 6.0  # of second differences both ways: the root of the sum of their squared weights, (1 + 4 + 1) twice
 
 
 @method("noise2score")
@@ -147,7 +146,7 @@ class Graph(nn.Module):
 
 def roughness(noisy: Tensor) -> Tensor:
     """Standard deviation of the noise and of some texture, for every picture: (B, 1, 1, 1)."""
-    return tweedie_level.rough(noisy).square().mean((1, 2, 3), keepdim=True).sqrt() / ROUGHNESS
+    return tweedie_level.rough(noisy).square().mean((1, 2, 3), keepdim=True).sqrt() / tweedie_level.ROUGHNESS
 
 
 def alike(noisy: Tensor, probe: Tensor) -> Tensor:

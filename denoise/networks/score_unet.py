@@ -33,6 +33,9 @@ class ScoreUNet(nn.Module):
         self.up = nn.ModuleList(Residual(fine) for fine, _ in steps)
         self.move = conv(widths[0], planes)
         self.spread = conv(widths[0], planes)
+        with torch.no_grad():  # so that scores begin small and of the right size
+            self.move.weight *= 0.03
+            self.spread.weight *= 0.1
 
     def forward(self, noisy: Tensor) -> Tensor:
         features = self.features(F.pixel_unshuffle(noisy, HALF))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 FAMILIES = ("gaussian", "poisson", "gamma")  # a family's place is its power
 MOST_SHIFT = 3.0  # of the logarithm, for Poisson noise
-LEAST_SHARE = 0.1  # of what a gamma value is divided by
+LEAST_SHARE = 0.05  # of what a gamma value is divided by
 
 Dispersion = float | Tensor
 Estimate = Callable[[Tensor, Tensor, Dispersion], Tensor]

@@ -19,10 +19,12 @@ from denoise.processes import tweedie
 
 Score = Callable[[Tensor], Tensor]
 
-ROUNDS = 4  # of re-weighting
+ROUGHNESS = 6.0  # of white noise: the root of the sum of the squares of (1, -2, 1) both ways
+ROUNDS = 3  # of re-weighting
 MOVED = 1e-6  # second differences below it are those of a border, of black or of white
 SOFT = 0.3  # of the mean roughness: where less than that is left, nothing weighs more
-TINY = 1e-12
+EVEN = 3.0  # the same where powers are compared, and so no few places may count for most
+TINY = 1e-12  # a sum with it would be lost in a graph
 EDGES = (0.03, 0.06, 0.1, 0.15, 0.22, 0.3, 0.4, 0.52, 0.66, 0.82)  # of brightness, for the power
 BETWEEN = 0.5, 1.5  # powers that part the families
 RIDGE = 0.02  # variance of log brightness that is too little to tell a power by
@@ -30,8 +32,14 @@ RIDGE = 0.02  # variance of log brightness that is too little to tell a power by
 
 def rough(picture: Tensor) -> Tensor:
     """Second differences both ways, (B, C, H - 2, W - 2): nothing is left of planes and of straight upright edges."""
-    rows = picture[..., 2:, :] - 2 * picture[..., 1:-1, :] + picture[..., :-2, :]
-    return rows[..., 2:] - 2 * rows[..., 1:-1] + rows[..., :-2]
+    bend = torch.tensor([1.0, -2.0, 1.0]).to(picture)
+    return filtered(picture, bend[:, None] * bend)
+
+
+def filtered(picture: Tensor, weights: Tensor) -> Tensor:
+    """Every plane on its own; what reaches beyond the border is left out."""
+    planes = F.conv2d(picture.flatten(0, 1)[:, None], weights[None, None])
+    return planes.unflatten(0, picture.shape[:2])[:, :, 0]
 
 
 # The smoothest estimate
@@ -46,7 +54,7 @@ def smoothest(noisy: Tensor, score: Tensor, family: Tensor) -> Tensor:
         restored, slope = with_slope(noisy, score, family, found)
         left, change = rough(restored), rough(slope)
         weight = magnitudes(left, touched)
-        found = found - total(weight * left * change) / (total(weight * change.square()) + TINY)
+        found = found - total(weight * left * change) / total(weight * change.square()).clamp(min=TINY)
         found = found.clamp(min=0).minimum(most)
     return found
 
@@ -63,8 +71,8 @@ def with_slope(noisy: Tensor, score: Tensor, family: Tensor, dispersion: Tensor)
 
 def magnitudes(left: Tensor, touched: Tensor) -> Tensor:
     """Weights that make magnitudes of squares, but of the smallest."""
-    usual = total(left.abs() * touched) / (total(touched) + TINY)
-    return touched / (left.abs() + SOFT * usual.reshape(-1, 1, 1, 1) + TINY)
+    usual = total(left.abs() * touched) / total(touched).clamp(min=1)
+    return touched / (left.abs() + SOFT * usual.reshape(-1, 1, 1, 1)).clamp(min=TINY)
 
 
 def total(values: Tensor) -> Tensor:
@@ -85,7 +93,7 @@ class Bins(NamedTuple):
 def power(bins: Bins) -> Tensor:
     """(B,) p of variance ~ brightness**p; 0 for a picture of one brightness, where it makes no difference."""
     known = bins.weight * (bins.variance > TINY)
-    share = known / (known.sum(1, keepdim=True) + TINY)
+    share = known / known.sum(1, keepdim=True).clamp(min=TINY)
     x, y = (values.clamp(min=TINY).log() for values in (bins.brightness, bins.variance))
     x, y = (values - (share * values).sum(1, keepdim=True) for values in (x, y))
     return (share * x * y).sum(1) / ((share * x.square()).sum(1) + RIDGE)
@@ -98,29 +106,31 @@ def family(found: Tensor) -> Tensor:
 
 
 def brightness_of(noisy: Tensor) -> Tensor:
-    """Means of 5×5, where second differences are."""
-    return F.avg_pool2d(F.pad(noisy, (1,) * 4, mode="replicate"), 5, 1)
+    """Means of 5×5, (B, C, H - 4, W - 4)."""
+    return filtered(noisy, torch.full((5, 5), 1 / 25).to(noisy))
 
 
 def smoothest_by_brightness(noisy: Tensor, score: Tensor) -> Bins:
-    """As if the noise of every brightness were Gaussian."""
+    """The power of what is taken from every brightness, as if the noise there were Gaussian."""
     brightness = brightness_of(noisy).flatten(1)
     place = torch.bucketize(brightness, torch.tensor(EDGES).to(noisy))
-    seen, change = rough(noisy).flatten(1), rough(score).flatten(1)
+    seen, change = (rough(values)[..., 1:-1, 1:-1].flatten(1) for values in (noisy, score))
     touched = (seen.abs() > MOVED).to(noisy)
 
     def summed(values: Tensor) -> Tensor:
         return values.new_zeros(len(values), len(EDGES) + 1).scatter_add(1, place, values * touched)
 
     count = summed(torch.ones_like(seen))
-    variance = torch.zeros_like(count)
+    found = torch.zeros_like(count)
     for _ in range(ROUNDS):
-        left = (seen + variance.gather(1, place) * change).abs()
-        usual = summed(left) / (count + TINY)
-        weight = 1 / (left + SOFT * usual.gather(1, place) + TINY)
-        variance = (-summed(weight * seen * change) / (summed(weight * change.square()) + TINY)).clamp(min=0)
+        left = (seen + found.gather(1, place) * change).abs()
+        usual = summed(left) / count.clamp(min=1)
+        weight = 1 / (left + EVEN * usual.gather(1, place)).clamp(min=TINY)
+        common = -summed(weight * seen * change)
+        found = (common / summed(weight * change.square()).clamp(min=TINY)).clamp(min=0)
+    variance = found * common / (ROUGHNESS**2 * summed(weight)).clamp(min=TINY)
     known = torch.cat([torch.zeros_like(count[:, :1]), count[:, 1:]], 1)  # in the dark there is too little to tell
-    return Bins(summed(brightness) / (count + TINY), variance, known)
+    return Bins(summed(brightness) / count.clamp(min=1), variance, known)
 
 
 # The least penalty (Noise2Score)
@@ -153,7 +163,7 @@ def variation_alone(restored: Tensor, noisy: Tensor) -> Tensor:
 
 def poisson_penalty(restored: Tensor, noisy: Tensor) -> Tensor:
     known = restored > 0
-    return 0.1 * variation(restored.clamp(0, 1)) + (restored - noisy * restored.log())[known].mean()
+    return 0.1 * variation(restored) + (restored - noisy * restored.log())[known].mean()
 
 
 def gamma_penalty(restored: Tensor, noisy: Tensor) -> Tensor:
@@ -209,7 +219,7 @@ PERTURBED = (perturbed_variance, perturbed_gain, perturbed_dispersion)
 
 def perturbed_by_brightness(given: Answer) -> Bins:
     """Medians, one picture."""
-    brightness, variance = brightness_of(given.noisy), perturbed_variance(given)[..., 1:-1, 1:-1]
+    brightness, variance = brightness_of(given.noisy), perturbed_variance(given)[..., 2:-2, 2:-2]
     place = torch.bucketize(brightness, torch.tensor(EDGES).to(brightness))
     members = [(brightness[place == bin], variance[place == bin]) for bin in range(1, len(EDGES) + 1)]
     rows = [(mean.mean(), each.median(), len(each)) for mean, each in members if len(each)]
