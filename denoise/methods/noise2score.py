@@ -64,6 +64,11 @@ class Noise2Score(Method):
         found: Tensor = self.network(noisy)
         return found
 
+    def padded(self, picture: Tensor) -> Tensor:
+        """With sides that the network takes; what is found in a picture is found with them."""
+        height, width = picture.shape[2:]
+        return F.pad(picture, (0, -width % self.multiple, 0, -height % self.multiple), mode="replicate")
+
     def forward(self, noisy: Tensor, survey: Tensor | None = None, family: float = 0, level: float = 0) -> Tensor:
         known = noisy.new_zeros(len(noisy), 0, 2) if survey is None else survey.expand(len(noisy), -1, -1)
         restored, _ = self.restored(noisy, known, torch.tensor(family), torch.tensor(level))
@@ -71,10 +76,13 @@ class Noise2Score(Method):
 
     def restored(self, noisy: Tensor, known: Tensor, family: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
         """The picture and its noise (B, 1, 2): the noise that is known (B, 1 or 0, 2), or else is found."""
-        score = self.score(noisy)
-        noise = torch.cat([known, self.noise(noisy, score, family, level)], 1)[:, :1]
+        height, width = noisy.shape[2:]
+        padded = self.padded(noisy)
+        score = self.score(padded)
+        noise = torch.cat([known, self.noise(padded, score, family, level)], 1)[:, :1]
         power, dispersion = noise[:, 0].unbind(1)
-        return tweedie.estimate(noisy, score, power, dispersion).clamp(0, 1), noise
+        restored = tweedie.estimate(padded, score, power, dispersion).clamp(0, 1)
+        return restored[..., :height, :width], noise
 
     def noise(self, noisy: Tensor, score: Tensor, family: Tensor, level: Tensor) -> Tensor:
         """(B, 1, 2): family and dispersion, as asked for or else as found."""
@@ -91,11 +99,6 @@ class Noise2Score(Method):
         asked = (torch.tensor(knobs.get(name, 0.0)) for name in ("family", "level"))
         padded = self.padded(whole)
         return self.noise(padded, self.score(padded), *asked)
-
-    def padded(self, picture: Tensor) -> Tensor:
-        """As it is given to `forward`."""
-        height, width = (-side % self.multiple for side in picture.shape[2:])
-        return F.pad(picture, (0, width, 0, height), mode="replicate")
 
     def graph(self) -> nn.Module:
         return Graph(self)
