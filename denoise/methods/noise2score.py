@@ -28,7 +28,7 @@ class Noise2Score(Method):
 
     piece = 640
     context = 48
-    bound = 0.02
+    bound = 2e-3
     surveys = True
     knobs = (
         Knob("family", 0, 0, 3, 1, "Kind of noise; auto: found in the picture.", ("auto", *tweedie.FAMILIES)),
@@ -70,19 +70,16 @@ class Noise2Score(Method):
         return F.pad(picture, (0, -width % self.multiple, 0, -height % self.multiple), mode="replicate")
 
     def forward(self, noisy: Tensor, survey: Tensor | None = None, family: float = 0, level: float = 0) -> Tensor:
-        known = noisy.new_zeros(len(noisy), 0, 2) if survey is None else survey.expand(len(noisy), -1, -1)
-        restored, _ = self.restored(noisy, known, torch.tensor(family), torch.tensor(level))
-        return restored
+        score = self.score(padded := self.padded(noisy))
+        if survey is None:
+            survey = self.noise(padded, score, torch.tensor(family), torch.tensor(level))
+        return self.restored(noisy, score, survey.expand(len(noisy), -1, -1))
 
-    def restored(self, noisy: Tensor, known: Tensor, family: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
-        """The picture and its noise (B, 1, 2): the noise that is known (B, 1 or 0, 2), or else is found."""
-        height, width = noisy.shape[2:]
-        padded = self.padded(noisy)
-        score = self.score(padded)
-        noise = torch.cat([known, self.noise(padded, score, family, level)], 1)[:, :1]
+    def restored(self, noisy: Tensor, score: Tensor, noise: Tensor) -> Tensor:
+        """With family and dispersion of its noise, (B, 1, 2); the score may be that of a larger picture."""
         power, dispersion = noise[:, 0].unbind(1)
-        restored = tweedie.estimate(padded, score, power, dispersion).clamp(0, 1)
-        return restored[..., :height, :width], noise
+        seen = score[..., : noisy.shape[2], : noisy.shape[3]]
+        return tweedie.estimate(noisy, seen, power, dispersion).clamp(0, 1)
 
     def noise(self, noisy: Tensor, score: Tensor, family: Tensor, level: Tensor) -> Tensor:
         """(B, 1, 2): family and dispersion, as asked for or else as found."""
@@ -144,7 +141,10 @@ class Graph(nn.Module):
         self.whole = whole
 
     def forward(self, noisy: Tensor, survey: Tensor, family: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
-        return self.whole.restored(noisy, survey, family, level)
+        score = self.whole.score(padded := self.whole.padded(noisy))
+        found = self.whole.noise(padded, score, family, level)
+        noise = torch.cat([survey, found], 1)[:, :1]
+        return self.whole.restored(noisy, score, noise), noise
 
 
 def roughness(noisy: Tensor) -> Tensor:
