@@ -169,10 +169,19 @@ def weights_in(path: Path) -> tuple[dict[str, Tensor], Mapping[str, Any]]:
     content = read(path)
     around = content if isinstance(content, Mapping) else {}
     state = around.get("state_dict", around)
-    tensors = {key: value for key, value in dict(state).items() if isinstance(value, Tensor)}
+    tensors = {key: value for key, value in named(state) if isinstance(value, Tensor)}
     if not tensors:
         raise UserError(f"{path}: no weights in it; a checkpoint with a state_dict is wanted.")
     return {key.replace("_orig_mod.", ""): value for key, value in tensors.items()}, around
+
+
+def named(state: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What a state holds; of lists, such as running averages are, every item by its place."""
+    for key, value in state.items():
+        if isinstance(value, list):
+            yield from ((f"{key}.{place}", item) for place, item in enumerate(value))
+        else:
+            yield key, value
 
 
 def every_method() -> list[type[Method]]:

@@ -101,6 +101,19 @@ def test_tiles_with_their_context_equal_the_whole_picture(height: int, width: in
     assert len(toy.seen) > 1
 
 
+@pytest.mark.parametrize(("height", "width"), [(150, 190), (20, 300)])
+def test_tiles_begin_where_the_grid_of_the_whole_does(height: int, width: int) -> None:
+    """A network that halves its picture sees squares; in a tile they must be those of the whole."""
+
+    def squares(noisy: Tensor, **_: float) -> Tensor:
+        means = torch.nn.functional.avg_pool2d(noisy, 8)
+        return means.repeat_interleave(8, 2).repeat_interleave(8, 3)
+
+    noisy, toy = picture(height, width, dtype=np.float32), Toy(squares, facts(context=8, multiple=8))
+    assert np.abs(restore_picture(noisy, toy) - restore_picture(noisy, toy, Options(piece=1000))).max() <= 1e-6
+    assert len(toy.seen) > 2, "it was to be cut"
+
+
 def test_a_restorer_that_needs_the_whole_gets_it_once() -> None:
     toy = Toy(identity, facts(context=None))
     restore_picture(picture(200, 300), toy)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from random import Random
@@ -10,8 +11,11 @@ import torch
 from torch import Tensor
 
 from denoise import seeds
-from denoise.fit.pictures import Photographs, busyness, centre, log_uniform, turned
+from denoise.fit.developed import log_uniform
+from denoise.fit.loop import Scores, Validate
+from denoise.fit.pictures import Photographs, busyness, centre, turned
 from denoise.fit.unprocess import Developed, planes, shrunk
+from denoise.methods.method import Method
 
 LEVELS = {"s5": 5 / 255, "s15": 15 / 255, "s50": 50 / 255}  # standard deviations that weights are chosen by
 
@@ -54,3 +58,19 @@ def raw_validation(photographs: Photographs, count: int, side: int = 256) -> Ite
     clean = torch.stack([planes(Developed.drawn(Random(index)).undone(part)) for index, part in enumerate(centres)])
     for number, (name, sigma) in enumerate(LEVELS.items()):
         yield name, clean + sigma * seeds.normal_like(clean, 100 + number), clean
+
+
+def judge(photographs: Photographs, count: int) -> Validate:
+    """Mean PSNR for white noise of which the network is told the level."""
+    sets = list(raw_validation(photographs, count))
+
+    def measure(method: Method) -> Scores:
+        return {name: white_psnr(method, noisy, clean, LEVELS[name]) for name, noisy, clean in sets}
+
+    return measure
+
+
+def white_psnr(method: Method, noisy: Tensor, clean: Tensor, sigma: float) -> float:
+    restored: Tensor = method.white(noisy, torch.full((len(noisy), 1, 1, 1), sigma))
+    errors = (restored - clean).square().mean((1, 2, 3)).tolist()
+    return -10 * sum(math.log10(error) for error in errors) / len(errors)

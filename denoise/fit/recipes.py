@@ -26,7 +26,7 @@ from denoise.fit.pictures import USUAL, Pairs, Photographs, validation_pairs
 from denoise.measure.scores import measured, psnr
 from denoise.media.atomic import atomic
 from denoise.methods.method import Method
-from denoise.signals import Kind
+from denoise.restorer import unknown
 
 if TYPE_CHECKING:
     from denoise.fit.speech import Case
@@ -83,7 +83,7 @@ def train_model(
     """Train on, from the card's weights or from where the last run stopped; the run's folder."""
     recipe = recipe_of(card)
     material = data if isinstance(data, Material) else Material(data)
-    lessons = LESSONS[card.kind](recipe, material, runs, tell)
+    lessons = lessons_named(str(recipe.get("lessons", card.kind)))(recipe, material, runs, tell)
     run = Run(begun(card, recipe), runs / card.name, Schedule(**recipe["schedule"]), chosen(device))
     run.step = int(card.entries.get("steps", 0))
     train(run, lessons.batches, lessons.validate, minutes, tell, lessons.score)
@@ -104,11 +104,34 @@ def begun(card: zoo.Card, recipe: Recipe) -> Method:
 
 
 def of_pictures(recipe: Recipe, material: Material, runs: Path, tell: Callable[[str], None]) -> Lessons:
-    if material.root is None:
-        raise UserError("Clean photographs are wanted: name their folder with --data.")
-    photographs = Photographs.of(material.root)
+    photographs = photographs_in(material)
     batches = Pairs(photographs, recipe["mix"], **recipe["data"]).at
     return Lessons(batches, judge(photographs, recipe.get("judged_by", USUAL)), picture_score)
+
+
+def of_noisy_pictures(recipe: Recipe, material: Material, runs: Path, tell: Callable[[str], None]) -> Lessons:
+    """Photographs that are made noisy before anything is learnt of them."""
+    from denoise.fit import noisy_pictures
+
+    photographs = photographs_in(material)
+    families = {name: noisy_pictures.Family(**family) for name, family in recipe["families"].items()}
+    crops = noisy_pictures.NoisyCrops(photographs, families, **recipe["data"])
+    return Lessons(crops.at, noisy_pictures.judge(photographs, JUDGED))
+
+
+def of_raw(recipe: Recipe, material: Material, runs: Path, tell: Callable[[str], None]) -> Lessons:
+    """Photographs as if they had never been developed."""
+    from denoise.fit import raw
+
+    photographs = photographs_in(material)
+    sigma = recipe["data"].pop("sigma")
+    return Lessons(raw.RawPairs(photographs, tuple(sigma), **recipe["data"]).at, raw.judge(photographs, JUDGED))
+
+
+def photographs_in(material: Material) -> Photographs:
+    if material.root is None:
+        raise UserError("Clean photographs are wanted: name their folder with --data.")
+    return Photographs.of(material.root)
 
 
 def picture_score(scores: Scores) -> float:
@@ -193,10 +216,20 @@ def speech_score(scores: Scores) -> float:
     return sum(scores.values())
 
 
-LESSONS: dict[Kind, Callable[[Recipe, Material, Path, Callable[[str], None]], Lessons]] = {
+Teach = Callable[[Recipe, Material, Path, Callable[[str], None]], Lessons]
+LESSONS: dict[str, Teach] = {
     "picture": of_pictures,
     "audio": of_sound,
+    "raw": of_raw,
+    "noisy pictures": of_noisy_pictures,
 }
+
+
+def lessons_named(name: str) -> Teach:
+    """By the kind of a model, or as its recipe calls them."""
+    if name not in LESSONS:
+        raise UserError(f"{RECIPE}: {unknown('lessons', name, list(LESSONS))}")
+    return LESSONS[name]
 
 
 # Results

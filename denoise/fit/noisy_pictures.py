@@ -1,0 +1,89 @@
+"""Noisy pictures alone, of several families of noise: every crop is made noisy once, and is never seen clean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from random import Random
+
+import torch
+from torch import Tensor
+
+from denoise.fit.developed import log_uniform
+from denoise.fit.loop import Scores, Validate
+from denoise.fit.pictures import Pairs, Photographs, busyness, centre
+from denoise.measure.scores import psnr
+from denoise.methods.method import Method
+from denoise.noise.law import PictureLaw
+from denoise.noise.picture_laws import Gamma, Gaussian, Poisson
+
+Levels = tuple[float, float]  # from, to; as many weak ones as strong ones
+
+LAWS: dict[str, Callable[[float], PictureLaw]] = {"gaussian": Gaussian, "poisson": Poisson, "gamma": Gamma}
+VALIDATION: dict[str, tuple[PictureLaw, dict[str, float]]] = {  # and the knobs that say so
+    "g25": (Gaussian(25), {"family": 1, "level": 25}),
+    "g50": (Gaussian(50), {"family": 1, "level": 50}),
+    "p100": (Poisson(100), {"family": 2, "level": 100}),
+    "k100": (Gamma(100), {"family": 3, "level": 100}),
+}
+
+
+@dataclass(frozen=True)
+class Family:
+    share: float
+    levels: Levels  # in the unit of its law
+
+
+@dataclass(frozen=True)
+class NoisyCrops:
+    """Batches of noisy crops, a pure function of the seed and the step. The noise is neither clipped nor rounded."""
+
+    photographs: Photographs
+    families: dict[str, Family]
+    batch: int
+    patch: int
+    grey: float = 0.25  # share of crops without colours
+    seed: int = 0
+
+    def at(self, step: int) -> tuple[Tensor, Tensor]:
+        """Both are the noisy ones: there is nothing else to learn from."""
+        dice = Random(f"{self.seed}/{step}")
+        crops = Pairs(self.photographs, {}, self.batch, self.patch, self.seed)
+        noisy = torch.stack([self.noisy(crops.crop(dice), dice) for _ in range(self.batch)])
+        return noisy, noisy
+
+    def noisy(self, clean: Tensor, dice: Random) -> Tensor:
+        shares = [family.share for family in self.families.values()]
+        (name,) = dice.choices(list(self.families), weights=shares)
+        law = LAWS[name](log_uniform(dice, *self.families[name].levels))
+        if dice.random() < self.grey:
+            return law.sample(clean.mean(0, keepdim=True), dice.randrange(1 << 31)).expand_as(clean)
+        return law.sample(clean, dice.randrange(1 << 31))
+
+
+def judge(photographs: Photographs, count: int, side: int = 192) -> Validate:
+    """Mean PSNR of Tweedie's estimates, the noise being told (`_known`) or not."""
+    sets = list(validation_set(photographs, count, side))
+
+    def measure(method: Method) -> Scores:
+        found: Scores = {}
+        for name, noisy, clean, knobs in sets:
+            found[f"{name}_known"] = mean_psnr(method(noisy, **knobs), clean)
+            found[f"{name}_found"] = mean_psnr(method(noisy), clean)
+        return found
+
+    return measure
+
+
+def validation_set(
+    photographs: Photographs, count: int, side: int
+) -> Iterator[tuple[str, Tensor, Tensor, dict[str, float]]]:
+    """(name, noisy, clean, knobs) batches: the centres of the busiest photographs kept aside."""
+    clean = torch.stack(sorted((centre(photo, side) for photo in photographs.validation), key=busyness)[-count:])
+    for name, (law, knobs) in VALIDATION.items():
+        yield name, torch.stack([law.sample(one, 100 + index) for index, one in enumerate(clean)]), clean, knobs
+
+
+def mean_psnr(restored: Tensor, clean: Tensor) -> float:
+    scores = [psnr(truth.numpy(), one.cpu().numpy()) for one, truth in zip(restored, clean, strict=True)]
+    return sum(scores) / len(scores)
