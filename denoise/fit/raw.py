@@ -16,6 +16,7 @@ from denoise.fit.loop import Scores, Validate
 from denoise.fit.pictures import Photographs, busyness, centre, turned
 from denoise.fit.unprocess import Developed, planes, shrunk
 from denoise.methods.method import Method
+from denoise.methods.yond import Yond
 
 LEVELS = {"s5": 5 / 255, "s15": 15 / 255, "s50": 50 / 255}  # standard deviations that weights are chosen by
 
@@ -65,12 +66,13 @@ def judge(photographs: Photographs, count: int) -> Validate:
     sets = list(raw_validation(photographs, count))
 
     def measure(method: Method) -> Scores:
+        assert isinstance(method, Yond)
         return {name: white_psnr(method, noisy, clean, LEVELS[name]) for name, noisy, clean in sets}
 
     return measure
 
 
-def white_psnr(method: Method, noisy: Tensor, clean: Tensor, sigma: float) -> float:
-    restored: Tensor = method.white(noisy, torch.full((len(noisy), 1, 1, 1), sigma))
+def white_psnr(method: Yond, noisy: Tensor, clean: Tensor, sigma: float) -> float:
+    restored = method.white(noisy, torch.full((len(noisy), 1, 1, 1), sigma))
     errors = (restored - clean).square().mean((1, 2, 3)).tolist()
     return -10 * sum(math.log10(error) for error in errors) / len(errors)
