@@ -116,6 +116,9 @@ def clean(
     strength: Annotated[float, typer.Option(help="0: as it was, 1: all that the model removes.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Same seed, same result, for models that draw random numbers.")] = 0,
     settings: Settings = None,
+    camera: Annotated[
+        Path | None, typer.Option(help="For raw files: your camera's noise, from `denoise noise fit`.")
+    ] = None,
     engine: EngineName = "torch",
     device: DeviceName = "auto",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make results anew that are there already.")] = False,
@@ -133,7 +136,7 @@ def clean(
     from denoise.batch.plan import plan
     from denoise.batch.recipe import Recipe, knobs_of
 
-    recipe = Recipe(model, engine, device, strength, seed, knobs_of(settings or ()))
+    recipe = Recipe(model, engine, device, strength, seed, knobs_of(settings or ()), camera)
     report = cleaned(plan(paths, out, in_place, recipe.only, residual, develop), recipe, overwrite)
     if as_json:
         show(report.as_data(), as_json, ())

@@ -99,7 +99,9 @@ def clean_raw(job: Job, ready: Ready, tick: Tick, say: Say) -> Done:
 
     raw.refuse_ending(job.target)
     source = raw.open_raw(job.source)
-    restored = restore_mosaic(source.mosaic, ready.restorer, ready.options, tick, say)
+    mosaic, noise = ready.camera.told(source) if ready.camera else (source.mosaic, None)
+    found = restore_mosaic(mosaic, ready.restorer, ready.options, tick, say, noise)
+    restored = source.mosaic.counted(found)
     notes = raw.save(job.target, source, restored, ready.options.strength)
     return done(source.notes, notes, mosaic_effect(source.mosaic, restored))
 

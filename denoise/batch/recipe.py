@@ -15,6 +15,9 @@ from denoise.restorer import Restorer, unknown
 from denoise.signals import Kind
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from denoise.batch.own_camera import OwnCamera
     from denoise.run import Options
 
 AUTO = "auto"
@@ -29,6 +32,7 @@ class Recipe:
     strength: float = 1.0
     seed: int = 0
     knobs: Mapping[str, str] = field(default_factory=dict)  # as they were typed
+    camera: Path | None = None  # the user's own, for raw files
 
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:
@@ -37,6 +41,8 @@ class Recipe:
             raise UserError(f"Strength {self.strength:g} is out of range: choose from 0 to 1.")
         if self.seed < 0:
             raise UserError(f"Seed {self.seed} is negative: choose a whole number from 0.")
+        if self.camera and not self.camera.is_file():
+            raise UserError(f"{self.camera}: there is no such calibration; make it with `denoise noise fit`.")
 
     @property
     def only(self) -> Kind | None:
@@ -50,6 +56,7 @@ class Recipe:
         """The same for the same result: everything that changes one, and nothing else."""
         card = self.card(kind)
         means = [card.name, card.entries.get("sha256"), self.strength, self.seed, sorted(self.knobs.items())]
+        means += [hashlib.sha256(self.camera.read_bytes()).hexdigest()] if self.camera and kind == "raw" else []
         return hashlib.sha256(json.dumps(means).encode()).hexdigest()[:16]
 
 
@@ -60,11 +67,14 @@ class Ready:
     restorer: Restorer
     options: Options
     work: Work
+    camera: OwnCamera | None = None
 
 
 def ready(recipe: Recipe, kinds: Iterable[Kind]) -> dict[Kind, Ready]:
     """What cleans each kind. A knob is given to the models that have it; one that none has is refused."""
     restorers = {kind: loaded(recipe, kind) for kind in kinds}
+    if recipe.camera and "raw" not in restorers:
+        raise UserError(f"--camera {recipe.camera} is for camera raw files, and there are none; leave it out.")
     known = {knob.name for restorer in restorers.values() for knob in restorer.facts.knobs}
     for name in recipe.knobs:
         if name not in known:
@@ -92,7 +102,15 @@ def readied(recipe: Recipe, kind: Kind, restorer: Restorer) -> Ready:
         strength=recipe.strength,
         knobs=restorer.facts.settings(turned),
     )
-    return Ready(restorer, Options(recipe.strength, recipe.seed, turned), work)
+    return Ready(restorer, Options(recipe.strength, recipe.seed, turned), work, own_camera(recipe, kind))
+
+
+def own_camera(recipe: Recipe, kind: Kind) -> OwnCamera | None:
+    if recipe.camera is None or kind != "raw":
+        return None
+    from denoise.batch.own_camera import OwnCamera
+
+    return OwnCamera.of(recipe.camera)
 
 
 def named(restorer: Any, fact: str) -> str | None:

@@ -1,0 +1,76 @@
+"""The user's own camera, as `denoise noise fit` measured it, told to a raw restorer in place of an estimate."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from denoise.errors import UserError
+from denoise.media.raw import RawFile
+from denoise.noise.calibration import Calibration
+from denoise.noise.camera_file import CameraFile, patterned, read
+from denoise.signals import Mosaic, Noise, SiteNoise
+
+QUANTISED = 1 / 12  # variance of rounding, of a squared step
+
+
+@dataclass(frozen=True)
+class OwnCamera:
+    path: Path
+    file: CameraFile
+
+    @classmethod
+    def of(cls, path: Path) -> OwnCamera:
+        return cls(path, read(path))
+
+    def setting_for(self, source: RawFile) -> Calibration:
+        """Of the same camera, at the ISO that it was taken with."""
+        name, iso = self.file.name, source.iso
+        if source.camera and name and source.camera.casefold() != name.casefold():
+            raise UserError(
+                f"{source.path} was taken with {source.camera}, and {self.path} tells of {name}; measure that camera, "
+                f"or correct its name in {self.path.name} if it is the same."
+            )
+        known = [one.iso for one in self.file.settings]
+        if iso is None and len(known) == 1:
+            return patterned(self.file.settings[0])
+        if iso is None or iso not in known:
+            told = "does not tell its ISO" if iso is None else f"was taken at ISO {iso}"
+            measured = ", ".join(map(str, known))
+            raise UserError(f"{source.path} {told}, and {self.path} was measured at {measured}; measure that ISO too.")
+        return patterned(self.file.settings[known.index(iso)])
+
+    def told(self, source: RawFile) -> tuple[Mosaic, Noise]:
+        """The mosaic without its fixed pattern, and what noise is left."""
+        setting = self.setting_for(source)
+        return without_pattern(source, setting), noise_of(setting, source.mosaic)
+
+
+def noise_of(setting: Calibration, mosaic: Mosaic) -> Noise:
+    """Of each colour, where black is 0 and white is 1."""
+    camera = setting.camera
+    read_dn2 = camera.read_std_dn**2 + camera.row_dn**2 + QUANTISED * camera.step_dn**2
+    colours = []
+    for bias_dn, black_dn, stated_dn in zip(camera.bias_dn, setting.black_dn, mosaic.black, strict=True):
+        span = mosaic.white - stated_dn
+        dark_dn = black_dn + bias_dn - stated_dn if any(setting.black_dn) else bias_dn
+        colours.append(SiteNoise(camera.gain_dn_per_e / span, read_dn2 / span**2, dark_dn / span))
+    red, first, second, blue = colours
+    return red, first, second, blue
+
+
+def without_pattern(source: RawFile, setting: Calibration) -> Mosaic:
+    """Less what is the same in every dark frame."""
+    mosaic, pattern = source.mosaic, setting.camera.pattern_dn
+    if pattern is None:
+        return mosaic
+    top, left = source.margins
+    part = pattern.numpy()[top : top + mosaic.height, left : left + mosaic.width]
+    if part.shape != mosaic.photosites.shape:
+        part = pattern.numpy()
+    if part.shape != mosaic.photosites.shape:
+        sizes = " and ".join(f"{width}×{height}" for height, width in (mosaic.photosites.shape, part.shape))
+        raise UserError(f"{source.path} and the fixed pattern of {setting.camera.name} differ in size: {sizes}.")
+    return replace(mosaic, photosites=mosaic.photosites.astype(np.float32) - part)
