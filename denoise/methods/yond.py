@@ -35,6 +35,7 @@ class Yond(Method):
     piece = 512
     bound = 5e-3
     surveys = True
+    no_graph = "it measures the noise of the whole mosaic with more than tensors"
     knobs = (Knob("noise", 1, 0.5, 2, 0.05, "How much noise is assumed, of what was measured: more smooths more."),)
 
     def __init__(self, width: int = 16) -> None:

@@ -38,12 +38,14 @@ class ResidualUNet(nn.Module):
         widths: Sequence[int],
         down: Sequence[int] | None = None,
         up: Sequence[int] | None = None,
+        bias: bool = True,
     ) -> None:
-        """`down` and `up`: blocks on every level, from the finest; one each where nothing is said."""
+        """`down` and `up`: blocks on every level, from the finest; one each where nothing is said. `bias`: of head and
+        tail."""
         super().__init__()
         self.multiple = 2 ** (len(widths) - 1)
-        self.head = nn.Conv2d(inputs, widths[0], 3, padding=1)
-        self.tail = nn.Conv2d(widths[0], outputs, 3, padding=1)
+        self.head = nn.Conv2d(inputs, widths[0], 3, padding=1, bias=bias)
+        self.tail = nn.Conv2d(widths[0], outputs, 3, padding=1, bias=bias)
         for parameter in self.tail.parameters():
             nn.init.zeros_(parameter)
         levels = list(pairwise(widths))
@@ -55,6 +57,11 @@ class ResidualUNet(nn.Module):
         self.up = nn.ModuleList(blocks(width, count) for width, count in rising)
 
     def forward(self, x: Tensor) -> Tensor:
+        answer: Tensor = self.tail(self.features(x))
+        return answer
+
+    def features(self, x: Tensor) -> Tensor:
+        """What the tail reads the answer from."""
         x = self.head(x.contiguous(memory_format=torch.channels_last))
         skips: list[Tensor] = []
         for level, shrink in zip(self.down[:-1], self.shrink, strict=True):
@@ -63,5 +70,4 @@ class ResidualUNet(nn.Module):
         x = self.down[-1](x)
         for level, grow, skip in reversed(list(zip(self.up, self.grow, skips, strict=True))):
             x = level(grow(x) + skip)
-        answer: Tensor = self.tail(x)
-        return answer
+        return x
