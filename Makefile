@@ -13,12 +13,15 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install -q -c constraints.txt
 NOISY := $(wildcard samples/*.wav samples/*.flac samples/*.png samples/*.tif)
+# The default model for sound is for voices.
+MUSIC := samples/tape.flac
 OTHER_ENGINE := $(if $(filter gpu,$(ENGINE)),onnxruntime,onnxruntime-gpu)
 
 .PHONY: run test lint samples browser clean
 
 run: $(VENV)/run-$(ENGINE)
-	$(BIN)/denoise clean $(NOISY) -o out --overwrite
+	$(BIN)/denoise clean $(filter-out $(MUSIC),$(NOISY)) -o out --overwrite
+	$(BIN)/denoise clean $(MUSIC) --model spectral -o out --overwrite
 	@echo; echo "samples/ as they are, beside their clean originals:"
 	@$(BIN)/denoise measure $(NOISY) --reference samples/clean
 	@echo; echo "out/, cleaned:"

@@ -46,8 +46,10 @@ def test_what_pauses_lost_and_what_the_content_lost_are_told_apart() -> None:
 
 def test_a_change_of_level_is_said() -> None:
     noisy, _ = bursts()
-    (_, line) = heard(noisy, noisy / 2).effect.lines()
+    (_, much, line) = heard(noisy, noisy / 2).effect.lines()
+    assert much.startswith("That is much: listen to it")
     assert line == "The level of its loudest parts changed by -6.0 dB."
+    assert not any("That is much" in line for line in heard(noisy, noisy * 0.8).effect.lines())
 
 
 def test_a_sound_that_is_clean_already_can_be_left_alone() -> None:

@@ -17,6 +17,7 @@ HEARD_DB = 20.0  # what is left within so much of the loudest is content; less i
 NOTHING = 1e-12  # power, -120 dBFS
 LEAST_FRAMES = 10  # of each sort; fewer tell nothing
 LEFT_ALONE_DB = 45.0  # between content and pauses, before anything is done
+MUCH_DB = 4.0  # of what is heard; noise as loud as a voice is 3
 LEVEL_DB = 1.0  # change of the loudest that is worth a word
 ROWS = 256  # of a picture, compared at once
 
@@ -43,6 +44,8 @@ class SoundEffect:
         where = "where something is heard" if self.removed_pauses_db is not None else "everywhere"
         pauses = "" if self.removed_pauses_db is None else f"{self.removed_pauses_db:.1f} dB in pauses, "
         yield f"Took away {pauses}{self.removed_heard_db:.1f} dB {where}."
+        if self.removed_heard_db >= MUCH_DB:
+            yield "That is much: listen to it, and choose another model or less strength if what went was wanted."
         if self.level_db is not None and abs(self.level_db) >= LEVEL_DB:
             yield f"The level of its loudest parts changed by {self.level_db:+.1f} dB."
         if self.contrast_db is not None and self.contrast_db >= LEFT_ALONE_DB:
