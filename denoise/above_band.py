@@ -30,6 +30,8 @@ def top(sound: Tensor) -> Tensor:
 
 def power(sound: Tensor) -> Tensor:
     """(1, T) of all channels, around each sample."""
-    around = torch.hann_window(2 * AROUND + 3, periodic=False)[1:-1]
-    squares = sound.square().sum(0)[None, None]
-    return F.conv1d(squares, (around / around.sum())[None, None], padding=AROUND)[0].clamp(min=0)
+    around = torch.hann_window(2 * AROUND + 3, periodic=False, dtype=torch.float64)[1:-1]
+    squares = sound.square().sum(0).double()  # digits enough for what is quiet beside what is loud
+    length = len(squares) + len(around) - 1
+    both = torch.fft.rfft(squares, length) * torch.fft.rfft(around / around.sum(), length)
+    return torch.fft.irfft(both, length)[None, AROUND : AROUND + len(squares)].float().clamp(min=0)

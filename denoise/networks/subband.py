@@ -194,6 +194,8 @@ def running_mean(share: Tensor, value: Tensor, before: Tensor) -> Tensor:
     if torch.compiler.is_exporting():
         one = isinstance(share.shape[0], int) and share.shape[0] == 1
         return torch.lerp(before, value[0], share[0])[None] if one else looped(share, value, before)
+    if not torch.is_grad_enabled():
+        return step_by_step(share, value, before)
     h: Tensor = gated_mean(share, value, before)
     return h
 
@@ -212,6 +214,11 @@ def looped(share: Tensor, value: Tensor, before: Tensor) -> Tensor:
 
 @torch.library.custom_op("denoise::gated_mean", mutates_args=())
 def gated_mean(share: Tensor, value: Tensor, before: Tensor) -> Tensor:
+    """For training: its first call loads the compiler, which takes seconds."""
+    return step_by_step(share, value, before)
+
+
+def step_by_step(share: Tensor, value: Tensor, before: Tensor) -> Tensor:
     out = torch.empty_like(value)
     last = before
     for now, some, new in zip(out.unbind(), share.unbind(), value.unbind(), strict=True):
