@@ -27,7 +27,7 @@ def test_twice_as_long_takes_twice_as_long(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(estimate, "timed", lambda audio, ready: 2 * audio.seconds)
     assert estimate.foreseen_s(sound(60), made) == pytest.approx(2 * estimate.foreseen_s(sound(30), made))
     assert estimate.foreseen_s(sound(60), made) == pytest.approx(120)
-    assert estimate.foreseen_s(sound(0.4), made) == 0
+    assert estimate.foreseen_s(sound(4), made) == 0
 
 
 def test_what_only_loads_slowly_is_not_slow(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -38,8 +38,8 @@ def test_what_only_loads_slowly_is_not_slow(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.parametrize("slow", [True, False])
 def test_it_is_said_only_where_it_is_slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, slow: bool) -> None:
-    monkeypatch.setattr(estimate, "timed", lambda audio, ready: 300.0 * slow)
-    said = denoise("clean", tone(tmp_path / "a.wav", 2.0), "-o", tmp_path / "out").stderr
+    monkeypatch.setattr(estimate, "timed", lambda audio, ready: 100.0 * slow)
+    said = denoise("clean", tone(tmp_path / "a.wav", 6.0), "-o", tmp_path / "out").stderr
     assert ("About 20 min for this one with toy-sound" in said) == slow
 
 

@@ -14,6 +14,7 @@ from denoise.signals import Audio, regrouped
 
 PROBE_S = 0.5  # of sound that is restored to see how long it takes
 SLOW_S = 60.0  # what is slower than this is told
+SHORT_S = 5.0  # of sound that no model is so slow for: thousands of short files are not tried first
 
 
 def tell_if_slow(audio: Audio, ready: Ready, say: Callable[[str], None]) -> None:
@@ -24,10 +25,10 @@ def tell_if_slow(audio: Audio, ready: Ready, say: Callable[[str], None]) -> None
 
 
 def foreseen_s(audio: Audio, ready: Ready) -> float:
-    """What is short is as soon cleaned as foreseen: 0. The first call also loads and compiles, so two may be needed."""
-    share = audio.seconds / PROBE_S * overlap(ready.restorer.facts)
-    if share < 2:
+    """0 for what is short. The first call also loads and compiles, so two may be needed."""
+    if audio.seconds < SHORT_S:
         return 0.0
+    share = audio.seconds / PROBE_S * overlap(ready.restorer.facts)
     frames = round(PROBE_S * audio.rate)
     first = next(regrouped(audio.blocks(frames), frames))
     seconds = 0.0

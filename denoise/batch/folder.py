@@ -35,7 +35,10 @@ class Watch:
 def clean_all(plan: Plan, recipe: Recipe, watch: Watch, overwrite: bool = False) -> Iterator[Outcome]:
     """The outcome of each file as soon as there is one; nothing is loaded where nothing is to be done."""
     journal = Journal()
-    signatures, lacking = signed(recipe, {job.kind for job in plan.jobs})
+    kinds = {job.kind for job in plan.jobs}
+    if recipe.camera and "raw" not in kinds:
+        raise UserError(f"--camera {recipe.camera} is for camera raw files, and there are none; leave it out.")
+    signatures, lacking = signed(recipe, kinds)
     jobs = [job for job in plan.jobs if job.kind in signatures]
     standings = {job: "new" if overwrite else standing(journal, job, signatures[job.kind]) for job in jobs}
     waiting = [job for job, state in standings.items() if state == "new"]

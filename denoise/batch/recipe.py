@@ -73,8 +73,6 @@ class Ready:
 def ready(recipe: Recipe, kinds: Iterable[Kind]) -> dict[Kind, Ready]:
     """What cleans each kind. A knob is given to the models that have it; one that none has is refused."""
     restorers = {kind: loaded(recipe, kind) for kind in kinds}
-    if recipe.camera and "raw" not in restorers:
-        raise UserError(f"--camera {recipe.camera} is for camera raw files, and there are none; leave it out.")
     known = {knob.name for restorer in restorers.values() for knob in restorer.facts.knobs}
     for name in recipe.knobs:
         if name not in known:
