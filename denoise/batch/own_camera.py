@@ -10,7 +10,7 @@ import numpy as np
 from denoise.errors import UserError
 from denoise.media.raw import RawFile
 from denoise.noise.calibration import Calibration
-from denoise.noise.camera_file import CameraFile, patterned, read
+from denoise.noise.camera_file import CameraFile, read
 from denoise.signals import Mosaic, Noise, SiteNoise
 
 QUANTISED = 1 / 12  # variance of rounding, of a squared step
@@ -33,14 +33,13 @@ class OwnCamera:
                 f"{source.path} was taken with {source.camera}, and {self.path} tells of {name}; measure that camera, "
                 f"or correct its name in {self.path.name} if it is the same."
             )
-        known = [one.iso for one in self.file.settings]
-        if iso is None and len(known) == 1:
-            return patterned(self.file.settings[0])
-        if iso is None or iso not in known:
+        found = self.file.having(iso)
+        if found is None:
             told = "does not tell its ISO" if iso is None else f"was taken at ISO {iso}"
-            measured = ", ".join(map(str, known))
-            raise UserError(f"{source.path} {told}, and {self.path} was measured at {measured}; measure that ISO too.")
-        return patterned(self.file.settings[known.index(iso)])
+            raise UserError(
+                f"{source.path} {told}, and {self.path} was measured at {self.file.isos}; measure that ISO too."
+            )
+        return found
 
     def told(self, source: RawFile) -> tuple[Mosaic, Noise]:
         """The mosaic without its fixed pattern, and what noise is left."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 
@@ -26,7 +26,7 @@ class RawPairs:
     """Batches of (noisy, clean), (B, 4, patch, patch) in cells, a pure function of the seed and the step."""
 
     photographs: Photographs
-    sigma: tuple[float, float]  # least and most, of 255
+    sigma: Sequence[float]  # least and most, of 255
     batch: int
     patch: int
     seed: int = 0

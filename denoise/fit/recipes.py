@@ -124,8 +124,7 @@ def of_raw(recipe: Recipe, material: Material, runs: Path, tell: Callable[[str],
     from denoise.fit import raw
 
     photographs = photographs_in(material)
-    sigma = recipe["data"].pop("sigma")
-    return Lessons(raw.RawPairs(photographs, tuple(sigma), **recipe["data"]).at, raw.judge(photographs, JUDGED))
+    return Lessons(raw.RawPairs(photographs, **recipe["data"]).at, raw.judge(photographs, JUDGED))
 
 
 def photographs_in(material: Material) -> Photographs:

@@ -12,7 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from denoise.networks.subband import BANDS, PATCHES, Across, Norm, patched, remembered, slow_and_fast, sum_of, unpatched
+from denoise.networks import subband
+from denoise.networks.subband import BANDS, PATCHES, Across, patched, remembered, unpatched
 
 FREQUENCIES = 8  # of the waves that the time is shown as
 FEATURES = 3  # of one spectrum: real part, imaginary part, magnitude
@@ -72,44 +73,29 @@ def filtered(spectra: Tensor, filters: Tensor) -> Tensor:
     return torch.stack([(a * re - b * im).sum(-1), (a * im + b * re).sum(-1)], -1)
 
 
-class Block(nn.Module):
+class Block(subband.Block):
     """What a band remembers of before and after, what its neighbours do, what all bands do; each told the time."""
 
     def __init__(self, width: int, bands: int, whole: int) -> None:
-        super().__init__()
-        self.bands = bands
-        self.told = nn.Linear(width, 2 * width)
+        super().__init__(width, bands, whole)
         self.memory = Memory(width)
-        self.across = Across(width, times=2, reach=2)
-        self.norm = Norm(width)
-        self.gather = nn.Linear(bands * width, whole)
-        self.recall = nn.Linear(whole, 3 * whole)
-        self.spread = nn.Linear(whole, bands * width)
-        slow_and_fast(self.recall, whole)
+        self.told = nn.Linear(width, 2 * width)
         nn.init.zeros_(self.told.weight)
         nn.init.zeros_(self.told.bias)
 
-    def forward(self, x: Tensor, known: Tensor) -> Tensor:
+    def forward(self, x: Tensor, known: Tensor) -> Tensor:  # type: ignore[override]  # the time in place of a state
         x = self.across(self.memory(x, *self.told(known).chunk(2, -1)))
         z, g, o = self.recall(self.gather(self.norm(x).flatten(2))).chunk(3, -1)
         y: Tensor = x + self.spread(both_ways(z, g) * F.silu(o)).unflatten(2, (self.bands, -1))
         return y
 
 
-class Memory(nn.Module):
+class Memory(subband.Memory):
     """Three frames as they are, and gated means of all before and of all after."""
 
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.norm = Norm(width)
-        self.taps = nn.Parameter(torch.tensor([0.0, 1.0, 0.0])[:, None].repeat(1, width))
-        self.gates = nn.Linear(width, 3 * width)
-        self.back = nn.Linear(width, width)
-        slow_and_fast(self.gates, width)
-
-    def forward(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
+    def forward(self, x: Tensor, scale: Tensor, shift: Tensor) -> Tensor:  # type: ignore[override]
         padded = F.pad(self.norm(x) * (1 + scale) + shift, (0, 0, 0, 0, 0, 0, 1, 1))
-        seen = sum_of([padded[k : k + x.shape[0]] * self.taps[k] for k in range(3)])
+        seen = subband.sum_of([padded[k : k + x.shape[0]] * self.taps[k] for k in range(3)])
         z, g, o = self.gates(seen).chunk(3, -1)
         y: Tensor = x + self.back(both_ways(z, g) * F.silu(o))
         return y

@@ -38,13 +38,21 @@ class CameraFile:
 
     def at(self, iso: int | None = None) -> Calibration:
         """The setting of that ISO, with its fixed pattern; without one, the only setting there is."""
-        if iso is None and len(self.settings) == 1:
-            return patterned(self.settings[0])
-        known = [one.iso for one in self.settings]
-        if iso not in known or iso is None:
+        found = self.having(iso)
+        if found is None:
             asked = "several settings" if iso is None else f"no setting of ISO {iso}"
-            raise UserError(f"{self.name}: {asked}; choose --iso from {', '.join(map(str, known))}.")
-        return patterned(self.settings[known.index(iso)])
+            raise UserError(f"{self.name}: {asked}; choose --iso from {self.isos}.")
+        return found
+
+    def having(self, iso: int | None) -> Calibration | None:
+        """The same, where there is one."""
+        if iso is None:
+            return patterned(self.settings[0]) if len(self.settings) == 1 else None
+        return next((patterned(one) for one in self.settings if one.iso == iso), None)
+
+    @property
+    def isos(self) -> str:
+        return ", ".join(str(one.iso) for one in self.settings)
 
 
 def patterned(setting: Calibration) -> Calibration:
