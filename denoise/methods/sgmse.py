@@ -71,8 +71,8 @@ class SpectralDiffusion(Method):
         heard: float = 0.0,
     ) -> None:
         """`last` is the paper's t_eps; `padding` fills up frames by zeros or by reflection ("reflect"). Where clean
-        speech is predicted, `l1` weighs the error of the sound and `heard` what of it is heard, the paper's PESQ loss.
-        For `even` see `Times`."""
+        speech is predicted, `l1` weighs the error of the sound, and `heard` what of it is heard, in place of the
+        paper's PESQ loss. For `even` see `Times`."""
         super().__init__()
         self.rate = checked_rate(rate)
         self.piece, self.context = round(PIECE_S * rate), round(CONTEXT_S * rate)
