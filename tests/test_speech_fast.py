@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import Tensor
 
-from denoise.methods.subband import FRAME, HOP, RATE, Subband, back, fourier, ratio_db, transformed
+from denoise.methods.subband import BLOCK, FRAME, HOP, RATE, Subband, back, fourier, ratio_db, transformed
 from denoise.networks.subband import BANDS, BINS, Network, looped, running_mean
 
 BUDGET = 105e6  # multiplications a second of sound
@@ -72,6 +72,13 @@ def test_as_it_comes_in_it_is_the_same_as_all_at_once(hops: int) -> None:
             parts.append(restored)
     live, whole = torch.cat(parts, 1), call(method, noisy)[:, 0]
     assert torch.allclose(live[:, HOP:], whole[:, :-HOP], atol=1e-6), "one hop late, and nothing else"
+
+
+def test_in_blocks_it_is_the_same_as_whole() -> None:
+    noisy, method = voice(2 * BLOCK + 4711, batch=2), small()
+    with torch.enable_grad():
+        whole = method(noisy).detach()
+    assert torch.allclose(call(method, noisy), whole, atol=1e-6)
 
 
 def test_what_is_kept_between_pieces_has_always_the_same_shape() -> None:

