@@ -1,6 +1,6 @@
 """The training loop: resumes to the step, keeps an average of the weights, ends its learning rate in time.
 
-The rate is constant and falls only in the last quarter of the time given, from a state that is kept: the
+The rate is constant and falls only in the last part of the time given, from a state that is kept: the
 next run resumes from there, so that no time is lost to a rate that has already fallen."""
 
 from __future__ import annotations
@@ -141,7 +141,8 @@ def train(
             first, total, noted = run.step, 0.0, time.monotonic()
             if not saved:
                 run.save()
-    note(run, validate, total / max(run.step - first, 1), best, tell, score)
+    if run.step > first:
+        note(run, validate, total / (run.step - first), best, tell, score)
 
 
 def best_of(folder: Path) -> float:
