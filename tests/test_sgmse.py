@@ -295,6 +295,16 @@ def test_the_loss_of_a_step_is_always_the_same() -> None:
     assert one == again != other
 
 
+def test_late_times_are_drawn_more_often_where_asked() -> None:
+    like = torch.zeros(2000, 1, 1, 1)
+    even, late = tiny().drawn(like, 3)[0], tiny(late=2.0).drawn(like, 3)[0]
+    for times in (even, late):
+        assert tiny().last < times.min() < 0.05
+        assert 0.99 < times.max() <= 1
+    assert abs(float((even > 0.75).float().mean()) - 0.25 / 0.97) < 0.03
+    assert abs(float((late > 0.75).float().mean()) - (0.25 / 0.97) ** 0.5) < 0.03
+
+
 def test_frames_beyond_the_sound_teach_nothing() -> None:
     model = tiny()
     x0, y, counts = model.compared(speech(500), speech(500))

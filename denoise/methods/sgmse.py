@@ -69,10 +69,12 @@ class SpectralDiffusion(Method):
         padding: str = "zeros",
         l1: float = 0.001,
         heard: float = 0.0,
+        late: float = 1.0,
     ) -> None:
         """`last` is the paper's t_eps; `padding` fills up frames by zeros or by reflection ("reflect"). Where clean
         speech is predicted, `l1` weighs the error of the sound, and `heard` what of it is heard, in place of the
-        paper's PESQ loss. For `even` see `Times`."""
+        paper's PESQ loss. Training draws times evenly, as the paper, or more of the later ones, where most is to be
+        done (`late` above 1). For `even` see `Times`."""
         super().__init__()
         self.rate = checked_rate(rate)
         self.piece, self.context = round(PIECE_S * rate), round(CONTEXT_S * rate)
@@ -83,7 +85,7 @@ class SpectralDiffusion(Method):
         if kind == "sbve" and self.reading.predicts != "data_prediction":
             raise UserError("A bridge leads to a clean signal that is predicted: reading.predicts = data_prediction.")
         self.steps, self.last, self.even, self.padding = steps, last, even, padding
-        self.l1, self.heard = l1, heard
+        self.l1, self.heard, self.late = l1, heard, late
         self.seeded = not isinstance(self.sampler, BridgeOde)
         self.knobs = self.knobs_from(1)
 
@@ -221,7 +223,7 @@ class SpectralDiffusion(Method):
     def drawn(self, like: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """Times between the last one and 1, and standard complex noise, of that step of training."""
         chance = seeds.uniform_like(like[:, 0, 0, 0], step, LOSS_STREAM)
-        return chance * (1 - self.last) + self.last, seeds.normal_like(like, step, LOSS_STREAM + 1) * 0.5**0.5
+        return 1 - (1 - self.last) * chance**self.late, seeds.normal_like(like, step, LOSS_STREAM + 1) * 0.5**0.5
 
     def errors(self, read: Model, x0: Tensor, end: Tensor, t: Tensor, z: Tensor) -> Tensor:
         """Half the error of every bin (N, F, T) at the times t, and for data prediction that of the sound besides."""
