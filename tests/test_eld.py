@@ -98,6 +98,14 @@ def test_without_biases_brightness_passes_through() -> None:
 
 
 @torch.no_grad()
+def test_what_comes_out_at_first_is_neither_lost_nor_large() -> None:
+    torch.manual_seed(0)
+    x = ramp(1, 4, 64, 64)
+    for bias in (False, True):
+        assert 0.02 < float(UNetSeeInDark(8, bias)(x).norm() / x.norm()) < 0.5
+
+
+@torch.no_grad()
 def test_outputs_are_those_of_the_official_network() -> None:
     if not (ORACLES / "networks_recipe.npz").is_file():
         pytest.skip("the recordings of the official code are not here")
@@ -167,13 +175,13 @@ def test_training_takes_the_loss_down(photographs: Path) -> None:
     model, losses = Eld(8), []
     optimiser = torch.optim.Adam(model.parameters(), 5e-3)
     pairs = lessons(photographs, cameras_of(["sony-a7s2-eld"], FULL, None))
-    for step in range(40):
+    for step in range(30):
         loss = model.loss(*pairs.at(0), step)
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
         losses.append(float(loss.detach()))
-    assert losses[-1] < 0.85 * losses[0]
+    assert losses[-1] < 0.8 * losses[0]
 
 
 # Lessons

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 PLANES = 4
 DEPTH = 4
 SLOPE = 0.2
+FIRST = 0.1  # about the size of what comes out before anything is learnt, of what went in
 
 
 class UNetSeeInDark(nn.Module):
@@ -29,6 +30,8 @@ class UNetSeeInDark(nn.Module):
             self.add_module(f"upv{number}", nn.ConvTranspose2d(deeper, size, 2, stride=2, bias=bias))
             self.add_pair(number, deeper, size, bias)
         self.conv10_1 = nn.Conv2d(width, PLANES, 1, bias=bias)
+        self.apply(begun)
+        nn.init.normal_(self.conv10_1.weight, std=FIRST / width**0.5)
 
     def add_pair(self, number: int, inputs: int, outputs: int, bias: bool) -> None:
         self.add_module(f"conv{number}_1", nn.Conv2d(inputs, outputs, 3, padding=1, bias=bias))
@@ -50,3 +53,11 @@ class UNetSeeInDark(nn.Module):
         for half in (1, 2):
             x = F.leaky_relu(self.get_submodule(f"conv{number}_{half}")(x), SLOPE)
         return x
+
+
+def begun(part: nn.Module) -> None:
+    """So that signals pass as strong as they came: eighteen layers, that have no biases, would else lose them."""
+    if isinstance(part, nn.Conv2d):
+        nn.init.kaiming_normal_(part.weight, SLOPE)
+    elif isinstance(part, nn.ConvTranspose2d):
+        nn.init.normal_(part.weight, std=part.in_channels**-0.5)
