@@ -198,7 +198,14 @@ def test_a_batch_is_a_function_of_seed_and_step(photographs: Path) -> None:
     assert not torch.equal(one[0], pairs.at(4)[0])
     assert one[0].shape == one[1].shape == (3, 4, 32, 32)
     assert not torch.equal(*one)
-    assert torch.equal(*lessons(photographs, cameras_of(None, FULL, None), clean=1.0).at(0))
+
+
+def test_some_crops_have_no_noise_and_some_of_them_a_single_colour(photographs: Path) -> None:
+    pairs = lessons(photographs, cameras_of(None, FULL, None), clean=1.0)
+    seen = [pairs.at(step) for step in range(8)]
+    assert all(torch.equal(*pair) for pair in seen)
+    flat = [bool((one == one[:, :1, :1]).all()) for noisy, _ in seen for one in noisy]
+    assert 0 < sum(flat) < len(flat) / 2
 
 
 def test_rows_and_black_are_off_in_the_whole_law_and_not_in_its_twin() -> None:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from denoise.errors import UserError
+from denoise.fit.developed import plain_colour
 from denoise.fit.loop import Scores, Validate
 from denoise.fit.pictures import Photographs, busyness, centre
 from denoise.fit.raw import RawPairs
@@ -27,6 +28,7 @@ ORDER = "RGGB"  # R G1 G2 B, as restorers see a mosaic
 FULL, PLAIN = "eld", "poisson gaussian"
 RANGE_DN = 15583.0  # from black to white, of the cameras whose exposures the ratios are those of
 FLOOR = -1 / 31  # of white: black lies that far above the lowest value that a file can hold, 512 of 16383
+SINGLE = 0.25  # share of the crops without noise that are of a single colour
 RATIOS = (100, 200, 300)  # that weights are chosen by
 JUDGES = ("sony-a7s2-eld", "nikon-d850", "canon-5d4")
 
@@ -54,11 +56,17 @@ class DarkPairs:
 
     def pair(self, clean: Tensor, dice: Random) -> tuple[Tensor, Tensor]:
         if dice.random() < self.clean:
-            return clean, clean
+            kept = plain_planes(clean, dice) if dice.random() < SINGLE else clean
+            return kept, kept
         seed = dice.randrange(1 << 31)
         camera, ratio = self.camera(seed), dice.uniform(*self.ratio)
         place = dice.random(), dice.random()
         return darkened(clean, camera, suited(ratio, camera), seed, place), clean
+
+
+def plain_planes(clean: Tensor, dice: Random) -> Tensor:
+    """A single colour."""
+    return plain_colour(dice)[[0, 1, 1, 2]].expand_as(clean)
 
 
 def darkened(clean: Tensor, camera: Camera, ratio: float, seed: int, place: tuple[float, float] = (0, 0)) -> Tensor:

@@ -105,11 +105,11 @@ def run(wish: Wish) -> Iterator[Row]:
     methods = peers(wish) | models_of(cards, wish)
     for noise, condition in conditions(wish):
         cases = [case(one, condition(number), SEED + number) for number, one in enumerate(scenes)]
+        height, width = cases[0].mosaic.photosites.shape
         for name, method in methods.items():
             wish.tell(f"{noise}: {name}")
-            yield {"noise": noise, "mosaics": f"{len(cases)} of {SIDE}×{SIDE}", "method": name} | measured(
-                cases, method
-            )
+            row: Row = {"noise": noise, "mosaics": f"{len(cases)} of {width}×{height}", "method": name}
+            yield row | measured(cases, method)
     for card in cards:
         yield in_full(card, min(wish.limit or MEGAPIXELS, MEGAPIXELS), wish)
 
