@@ -46,7 +46,7 @@ class Eld(Method):
     def forward(self, noisy: Tensor, survey: Tensor | None = None, ratio: float | Tensor = 1.0) -> Tensor:
         """(B, 4, h, w), black is 0 and white is 1."""
         seen = noisy * ratio
-        cut = torch.where(torch.as_tensor(ratio > 1), seen.clamp(max=1), seen)
+        cut = torch.where(torch.as_tensor(ratio > 1, device=noisy.device), seen.clamp(max=1), seen)
         return noisy + self.network(cut) / ratio
 
     def loss(self, noisy: Tensor, clean: Tensor, step: int) -> Tensor:
