@@ -325,6 +325,10 @@ def train(
     ] = None,
     speech: Annotated[Path | None, typer.Option(help="Folder of voices without noise, for a sound model.")] = None,
     noise: Annotated[Path | None, typer.Option(help="Folder of noise without voices, for a sound model.")] = None,
+    camera: Annotated[
+        Path | None,
+        typer.Option(help="For dark raw: learn the noise of your camera alone, from `denoise noise fit`."),
+    ] = None,
     minutes: Annotated[float, typer.Option(min=0.1, help="How long to train.")] = 60.0,
     device: DeviceName = "auto",
     publish: Annotated[bool, typer.Option("--publish", help="Put the best weights into the model's folder.")] = False,
@@ -334,9 +338,10 @@ def train(
     from denoise.zoo import find
 
     card = find(name)
-    run = recipes.train_model(card, recipes.Material(data, speech, noise), minutes, say, device=device)
+    run = recipes.train_model(card, recipes.Material(data, speech, noise, camera), minutes, say, device=device)
     say(f"Best weights and their curve: {run}")
     if publish:
+        card = card if camera is None else recipes.own_copy(card, camera)
         recipes.publish(run, card)
         say(f"Published: {card.folder}")
 

@@ -1,4 +1,5 @@
-"""Makes the files of this folder anew: clean material from two packages, noise by the laws stated below.
+"""Makes the files of this folder anew: clean material from two packages, noise by the laws stated below. The raw file's
+camera, its developing undone and its file are those of the package `denoise` itself.
 
     apt-get download asterisk-core-sounds-en-g722
     dpkg -x asterisk-core-sounds-en-g722_*.deb asterisk
@@ -14,6 +15,7 @@ import io
 import struct
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +23,18 @@ import av
 import numpy as np
 import soundfile
 import tifffile
+import torch
 from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageCms, PngImagePlugin
+
+from denoise.fit.unprocess import CAMERAS_OF_XYZ, XYZ_OF_RGB, Developed
+from denoise.media import ifd
+from denoise.media.formats import dng
+from denoise.media.raw import RawFile, Taken, left_of, mosaic_content
+from denoise.media.raw_tags import UNIQUE_CAMERA, Said
+from denoise.noise import cameras
+from denoise.noise.camera import Camera
+from denoise.signals import Noise, SiteNoise
 
 Array = NDArray[np.floating[Any]]
 Random = np.random.RandomState  # its stream is frozen by promise, a Generator's is not
@@ -43,6 +55,10 @@ PHOTO_FULL_WELL_E = 90.0  # electrons at white
 COFFEE_FULL_WELL_E = 250.0
 READ_NOISE_E = 2.5
 PLACEHOLDER = 34664  # an unused tag, beside the EXIF pointer that tifffile declines to write
+NIGHT_CROP = (slice(106, 426), slice(96, 544))  # rows, columns: the rocket and its lamps
+NIGHT_ISO = 6400
+NIGHT_RATIO = 4.0  # so many times too dark
+NIGHT_BLACK, NIGHT_WHITE = 512.0, 16383  # DN
 RED_BLUE_GAIN = (2.0, 1.0, 1.6)  # white balance: red and blue photosites catch this much less light
 
 
@@ -236,6 +252,59 @@ def srgb_profile() -> bytes:
     return bytes(profile)
 
 
+def night_and_noise() -> tuple[NDArray[np.uint16], NDArray[np.uint16]]:
+    """Photosites of a rocket that takes off at night, RGGB, as if never developed and two stops too dark: without
+    noise, and as a Sony A7S II that ELD calibrated would see them. Rounding is the last of its noises."""
+    picture = torch.from_numpy(photograph("rocket")[NIGHT_CROP]).permute(2, 0, 1).float()
+    red, green, blue = night_developing().undone(picture)
+    sites = green.clone()
+    sites[0::2, 0::2], sites[1::2, 1::2] = red[0::2, 0::2], blue[1::2, 1::2]
+    camera = night_camera()
+    light = sites * (camera.white_dn / NIGHT_RATIO)
+    clean, noisy = (counted(each.double().numpy() + NIGHT_BLACK) for each in (light, camera.sample(light, 6)))
+    return clean, noisy
+
+
+def counted(sites: Array) -> NDArray[np.uint16]:
+    return np.rint(sites).clip(0, NIGHT_WHITE).astype(np.uint16)
+
+
+def night_developing() -> Developed:
+    """The first camera's matrix, its rows made to sum to one."""
+    matrix = torch.tensor(CAMERAS_OF_XYZ[0]) @ torch.tensor(XYZ_OF_RGB)
+    return Developed(matrix / matrix.sum(1, keepdim=True), RED_BLUE_GAIN[0], RED_BLUE_GAIN[2], brightness=1.0)
+
+
+def night_camera() -> Camera:
+    model = cameras.find("sony-a7s2-eld")
+    gain = model.branches[0].gain_dn_per_e[0] * NIGHT_ISO / 100
+    return replace(model.drawn(6, gain), step_dn=0.0, white_dn=NIGHT_WHITE - NIGHT_BLACK)
+
+
+def night_noise() -> Noise:
+    camera, span = night_camera(), NIGHT_WHITE - NIGHT_BLACK
+    read_dn2 = camera.read_std_dn**2 + camera.row_dn**2 + 1 / 12
+    return (SiteNoise(camera.gain_dn_per_e / span, read_dn2 / span**2),) * 4
+
+
+def write_dng(path: Path, sites: NDArray[np.uint16], noisy: bool) -> None:
+    """Of a camera that never was, with what a converter wants to know."""
+    red, _, blue = RED_BLUE_GAIN
+    camera = np.array(CAMERAS_OF_XYZ[0])
+    sums = (camera @ np.array(XYZ_OF_RGB)).sum(1)
+    from_xyz = camera / sums[:, None] / np.array(RED_BLUE_GAIN)[:, None]
+    words = {270: "Launch of DSCOVR", 271: "Paper", 272: "Pinhole 14", 305: "samples/make.py", 315: "SpaceX"}
+    words |= {UNIQUE_CAMERA: "Paper Pinhole 14", 33432: "Public domain (SpaceX)"}
+    said = Said(first=tuple(ifd.words(code, text) for code, text in sorted(words.items())))
+    taken = Taken(NIGHT_ISO, 1 / 60, 2.8, 35.0, "2015:02:11 18:03:00")
+    black = (NIGHT_BLACK,) * 4
+    raw = RawFile(path, sites, "RGGB", black, NIGHT_WHITE, (red, 1.0, blue), None, from_xyz, taken=taken, said=said)
+    raw = replace(raw, to_srgb=np.linalg.inv(night_developing().matrix.double().numpy()))
+    mosaic = replace(raw.mosaic, noise=night_noise())
+    mosaic = mosaic if noisy else replace(mosaic, noise=left_of(mosaic, 1.0))
+    dng.write(path, mosaic_content(raw, mosaic, 0.0))
+
+
 def make(folder: Path, asterisk: Path) -> None:
     (folder / "clean").mkdir(parents=True, exist_ok=True)
     for where, voice in pair(folder, voice_and_noise(asterisk)):
@@ -249,6 +318,9 @@ def make(folder: Path, asterisk: Path) -> None:
     cup = half(photograph("coffee"))
     for where, picture in pair(folder, (cup, high_iso(cup, COFFEE_FULL_WELL_E, Random(5)))):
         write_tiff(where / "coffee.tif", picture, "A cup of coffee, Pikolo Espresso Bar")
+    clean, noisy = night_and_noise()
+    write_dng(folder / "clean" / "night.dng", clean, noisy=False)
+    write_dng(folder / "night.dng", noisy, noisy=True)
     (folder / "SHA256SUMS").write_text("".join(checksums(folder)))
 
 
@@ -259,7 +331,7 @@ def pair(folder: Path, clean_and_noisy: tuple[Array, Array]) -> Iterator[tuple[P
 
 
 def checksums(folder: Path) -> Iterator[str]:
-    media = (path for path in sorted(folder.rglob("*.*")) if path.suffix in {".wav", ".flac", ".png", ".tif"})
+    media = (path for path in sorted(folder.rglob("*.*")) if path.suffix in {".wav", ".flac", ".png", ".tif", ".dng"})
     for path in media:
         yield f"{hashlib.sha256(path.read_bytes()).hexdigest()}  {path.relative_to(folder).as_posix()}\n"
 

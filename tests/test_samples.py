@@ -13,10 +13,12 @@ import soundfile
 import tifffile
 from PIL import ExifTags, Image
 
+from denoise.measure.files import scored
+
 SAMPLES = Path(__file__).resolve().parent.parent / "samples"
 LISTED = dict(reversed(line.split("  ", 1)) for line in (SAMPLES / "SHA256SUMS").read_text().splitlines())
 NOISY = [name for name in LISTED if not name.startswith("clean/")]
-MEDIA = {".wav", ".flac", ".png", ".tif"}
+MEDIA = {".wav", ".flac", ".png", ".tif", ".dng"}
 
 
 @pytest.fixture(scope="module")
@@ -100,3 +102,39 @@ def test_pictures_are_noisy_and_not_ruined() -> None:
     coffee = [tifffile.imread(SAMPLES / name) for name in ("clean/coffee.tif", "coffee.tif")]
     assert 18 < psnr(*photo, white=255) < 23
     assert 22 < psnr(*coffee, white=65535) < 28
+
+
+def test_night_is_made_again_by_the_script(make: ModuleType) -> None:
+    pytest.importorskip("rawpy")
+    from denoise.media.raw import open_raw
+
+    for name, remade in zip(("clean/night.dng", "night.dng"), make.night_and_noise(), strict=True):
+        assert np.abs(open_raw(SAMPLES / name).photosites.astype(int) - remade).max() <= 1  # of another torch's sines
+
+
+def test_night_tells_what_a_converter_wants_to_know_and_its_noise_is_the_stated_one(make: ModuleType) -> None:
+    pytest.importorskip("rawpy")
+    from denoise.media.raw import open_raw
+
+    noisy, clean = (open_raw(SAMPLES / name) for name in ("night.dng", "clean/night.dng"))
+    assert (noisy.black, noisy.white, noisy.iso, noisy.camera) == ((512,) * 4, 16383, 6400, "Pinhole 14")
+    assert noisy.balance == pytest.approx(make.RED_BLUE_GAIN, rel=1e-4)
+    assert np.allclose(noisy.to_srgb @ make.night_developing().matrix.numpy(), np.eye(3), atol=1e-3)
+    light = (clean.photosites - 512.0) / (16383 - 512)
+    error = (noisy.photosites.astype(float) - clean.photosites) / (16383 - 512)
+    dim, bright = (error[part] for part in (light < np.quantile(light, 0.1), light > 0.1))
+    assert noisy.noise is not None
+    assert clean.noise is not None
+    (shot, read, _), rest = noisy.noise[1], clean.noise[1]
+    assert dim.var() == pytest.approx(shot * light[light < np.quantile(light, 0.1)].mean() + read, rel=0.1)
+    assert bright.var() == pytest.approx(shot * light[light > 0.1].mean() + read, rel=0.1)
+    assert rest.shot < shot / 1000
+
+
+def test_night_is_measured_against_its_clean_twin() -> None:
+    """The mosaic itself, and what is developed of it."""
+    pytest.importorskip("rawpy")
+    found = scored(SAMPLES / "night.dng", SAMPLES / "clean" / "night.dng", ["psnr", "ssim"])
+    assert 48 < found["raw_psnr"] < 54
+    assert found["psnr"] < found["raw_psnr"] - 10
+    assert scored(SAMPLES / "night.dng", SAMPLES / "night.dng", ["psnr"])["raw_psnr"] == float("inf")

@@ -36,6 +36,7 @@ JUDGED = 6  # photographs under every validation law; more would cost more time 
 SAME = 50.0  # dB: as good as equal
 CLEAN_ENOUGH = 45.0  # dB that clean pictures need have against themselves: doing nothing is not worth more
 HEARD = 24  # mixtures of voices and noise
+DARK = "dark raw"  # lessons whose noise is that of a camera
 
 Recipe = dict[str, Any]
 
@@ -64,6 +65,7 @@ class Material:
     root: Path | None = None
     speech: Path | None = None
     noise: Path | None = None
+    camera: Path | None = None  # the user's own, whose noise alone is to be learnt
 
     def folder(self, *names: str) -> Path | None:
         """The first of these that is in the root."""
@@ -83,12 +85,23 @@ def train_model(
     """Train on, from the card's weights or from where the last run stopped; the run's folder."""
     recipe = recipe_of(card)
     material = data if isinstance(data, Material) else Material(data)
-    lessons = lessons_named(str(recipe.get("lessons", card.kind)))(recipe, material, runs, tell)
-    run = Run(begun(card, recipe), runs / card.name, Schedule(**recipe["schedule"]), chosen(device))
+    wanted = str(recipe.get("lessons", card.kind))
+    if material.camera is not None and wanted != DARK:
+        raise UserError(
+            f"{card.name} learns of no camera's noise, so that --camera has no meaning here; to tell a raw model your "
+            f"camera, give it to `denoise clean --camera`."
+        )
+    lessons = lessons_named(wanted)(recipe, material, runs, tell)
+    run = Run(begun(card, recipe), runs / named(card, material.camera), Schedule(**recipe["schedule"]), chosen(device))
     run.step = int(card.entries.get("steps", 0))
     train(run, lessons.batches, lessons.validate, minutes, tell, lessons.score)
     curve(run.folder, run.folder / "curve.png", lessons.unit)
     return run.folder
+
+
+def named(card: zoo.Card, camera: Path | None) -> str:
+    """What is trained on one camera is another model."""
+    return card.name if camera is None else f"{card.name}-{camera.stem}"
 
 
 def begun(card: zoo.Card, recipe: Recipe) -> Method:
@@ -125,6 +138,18 @@ def of_raw(recipe: Recipe, material: Material, runs: Path, tell: Callable[[str],
 
     photographs = photographs_in(material)
     return Lessons(raw.RawPairs(photographs, **recipe["data"]).at, raw.judge(photographs, JUDGED))
+
+
+def of_dark_raw(recipe: Recipe, material: Material, runs: Path, tell: Callable[[str], None]) -> Lessons:
+    """The same in far too little light. Whatever law it learns, it is judged by the whole one."""
+    from denoise.fit import dark_raw
+
+    law = recipe.get("law", dark_raw.FULL)
+    camera = dark_raw.cameras_of(recipe.get("cameras"), law, material.camera)
+    judged_by = dark_raw.cameras_of(dark_raw.JUDGES, dark_raw.FULL, material.camera)
+    photographs = photographs_in(material)
+    pairs = dark_raw.DarkPairs(photographs, camera, **recipe["data"])
+    return Lessons(pairs.at, dark_raw.judge(photographs, judged_by, JUDGED))
 
 
 def photographs_in(material: Material) -> Photographs:
@@ -221,6 +246,7 @@ LESSONS: dict[str, Teach] = {
     "audio": of_sound,
     "raw": of_raw,
     "noisy pictures": of_noisy_pictures,
+    DARK: of_dark_raw,
 }
 
 
@@ -245,6 +271,20 @@ def publish(folder: Path, card: zoo.Card) -> None:
     text = stated(text, "steps", str(best_step(folder)))
     with atomic(card.folder / zoo.CARD) as waiting:
         waiting.write_text(text)
+
+
+def own_copy(card: zoo.Card, camera: Path) -> zoo.Card:
+    """A folder among the user's own models for what is trained on one camera; scores of the original are no longer
+    true, and it is nobody's default."""
+    folder = zoo.own_shelf() / named(card, camera)
+    folder.mkdir(parents=True, exist_ok=True)
+    text = (card.folder / zoo.CARD).read_text()
+    parts = [part for part in re.split(r"(?m)^(?=\[)", text) if not part.startswith("[scores")]
+    text = re.sub(r"(?m)^(default|steps|sha256) = .*\n", "", "".join(parts))
+    text = stated(stated(text, "name", json.dumps(folder.name)), "begun_as", json.dumps(card.name))
+    (folder / zoo.CARD).write_text(text)
+    (folder / RECIPE).write_bytes((card.folder / RECIPE).read_bytes())
+    return zoo.Card.of(folder)
 
 
 def best_step(folder: Path) -> int:

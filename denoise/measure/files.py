@@ -80,7 +80,22 @@ def scored(path: Path, reference: Path | None, names: Sequence[str]) -> dict[str
         measured(signal.kind, part, other, signal.rate, fitting)
         for part, other in zip(signal.parts, others, strict=True)
     ]
-    return means(rows)
+    both = [kind_of(each) for each in (path, reference) if each]
+    return means(rows) | (mosaic_scores(path, reference) if reference and both == ["raw", "raw"] else {})
+
+
+def mosaic_scores(path: Path, reference: Path) -> dict[str, float]:
+    """PSNR of the photosites themselves, black 0 and white 1, as they are before anything is developed."""
+    from denoise.measure.scores import psnr
+    from denoise.media.raw import open_raw
+    from denoise.signals import Cells
+
+    ours, theirs = open_raw(path), open_raw(reference)
+    if ours.cfa != theirs.cfa:
+        raise BadFile(f"a mosaic of {ours.layout} here and of {theirs.layout} in the reference; both must be alike.")
+    cells = [Cells(raw.mosaic) for raw in (theirs, ours)]
+    one, other = (each.region(slice(0, each.height), slice(0, each.width)).numpy() for each in cells)
+    return {"raw_psnr": psnr(one, other)}
 
 
 def check_alike(signal: Signal, clean: Signal) -> None:

@@ -161,7 +161,7 @@ def open_raw(path: Path) -> RawFile:
             return told(path, raw, said_by(path))
     except rawpy.LibRawFileUnsupportedError as error:
         raise BadFile(
-            f"{path}: damaged, or no raw file that LibRaw knows; copy it again, or convert it to DNG."
+            f"{path}: damaged, or of a kind that LibRaw cannot decode; copy it again, or convert it to a plain DNG."
         ) from error
     except rawpy.LibRawError as error:
         raise BadFile(f"{path}: damaged or incomplete raw file; copy it from the camera again.") from error
