@@ -17,7 +17,7 @@ from denoise import zoo
 from denoise.errors import UserError
 from denoise.media.atomic import atomic
 from denoise.methods.method import Method
-from denoise.onnx.label import OPSET, controls, label
+from denoise.onnx.label import OPSET, controls, label, shaped_inputs
 from denoise.onnx.session import refuse_without_graph
 from denoise.onnx.verify import signal, verify
 from denoise.restorer import Facts
@@ -68,6 +68,7 @@ def refuse_without_exporter(card: Card) -> None:
         )
 
 
+@torch.no_grad()
 def inputs_of(method: Method, facts: Facts) -> dict[str, Tensor]:
     """An example of every input, in their order."""
     noisy = signal(facts, EXAMPLE[facts.kind], seed=0)
@@ -77,11 +78,12 @@ def inputs_of(method: Method, facts: Facts) -> dict[str, Tensor]:
     return inputs | {name: torch.tensor(value) for name, value in controls(facts).items()}
 
 
-def lengths_of(inputs: dict[str, Tensor], facts: Facts) -> dict[str, dict[int, str]]:
-    """The axes that may have any length, by the name that the file shows."""
+def lengths_of(inputs: dict[str, Tensor], facts: Facts, answers: bool) -> dict[str, dict[int, str]]:
+    """The axes that may have any length, by the name that the file shows; those of a survey where the graph `answers`
+    with one."""
     free: dict[str, dict[int, str]] = {name: {} for name in inputs}
     free["noisy"] = dict(AXES[facts.kind]) if facts.channels else {1: "channels"} | AXES[facts.kind]
-    if "survey" in inputs:
+    if "survey" in inputs and answers:
         free["survey"] = {axis: f"rows{axis}" for axis in range(1, inputs["survey"].ndim - 1)}
     return free
 
@@ -89,8 +91,9 @@ def lengths_of(inputs: dict[str, Tensor], facts: Facts) -> dict[str, dict[int, s
 def traced(method: Method, facts: Facts) -> Any:
     """The graph in memory."""
     inputs = inputs_of(method, facts)
-    outputs = ["restored", "statistics"][: 1 + facts.surveys]
-    return exported(Whole(method.graph()), inputs, outputs, lengths_of(inputs, facts), facts.name)
+    answers = facts.surveys and method.measured is None
+    outputs = ["restored", "statistics"][: 1 + answers]
+    return exported(Whole(method.graph()), inputs, outputs, lengths_of(inputs, facts, answers), facts.name)
 
 
 def exported(
@@ -140,5 +143,5 @@ def save(program: Any, said: dict[str, str], path: Path) -> None:
     model.graph.name = said["name"]
     model.graph.metadata_props.clear()
     model.metadata_props.clear()
-    model.metadata_props.update(said)
+    model.metadata_props.update(said | {"inputs": shaped_inputs(model.graph, said["inputs"])})
     program.save(str(path), external_data=False)

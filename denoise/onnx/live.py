@@ -18,7 +18,7 @@ from denoise.media.atomic import atomic
 from denoise.methods.method import Live
 from denoise.onnx.export import exported, refuse_without_exporter, save
 from denoise.onnx.label import label
-from denoise.onnx.session import session_on
+from denoise.onnx.runtime import session_on
 from denoise.onnx.verify import ALLOWED, signal
 from denoise.restorer import Facts
 from denoise.zoo import Card
