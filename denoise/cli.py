@@ -72,7 +72,10 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KNOB=VALUE", help="Turn a knob of the model; `denoise models NAME` lists them."),
 ]
-DeviceName = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
+DeviceName = Annotated[
+    str, typer.Option("--device", help="auto, cpu, cuda or mps; with --engine onnx also tensorrt or directml.")
+]
+Threads = Annotated[int | None, typer.Option(min=1, help="How many threads compute; else one for each core.")]
 
 
 def say(text: str) -> None:
@@ -121,6 +124,7 @@ def clean(
     ] = None,
     engine: EngineName = "torch",
     device: DeviceName = "auto",
+    threads: Threads = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make results anew that are there already.")] = False,
     in_place: Annotated[bool, typer.Option("--in-place", help="Write over the inputs themselves.")] = False,
     residual: Annotated[
@@ -135,7 +139,9 @@ def clean(
     """Clean sounds, pictures and camera raw, files or whole folders."""
     from denoise.batch.plan import plan
     from denoise.batch.recipe import Recipe, knobs_of
+    from denoise.devices import use_threads
 
+    use_threads(threads)
     recipe = Recipe(model, engine, device, strength, seed, knobs_of(settings or ()), camera)
     report = cleaned(plan(paths, out, in_place, recipe.only, residual, develop), recipe, overwrite)
     if as_json:
@@ -290,11 +296,14 @@ def bench(
     device: DeviceName = "auto",
     data: Annotated[Path | None, typer.Option(help="Folder of the test data, where not the usual one.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many files, for a quick look.")] = None,
+    threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure speed, memory and quality on named data, beside the noisy input and other methods."""
+    from denoise.devices import use_threads
     from denoise.measure.bench import Wish, benches, rows_of
 
+    use_threads(threads)
     if name is None:
         known = [{"bench": each, "what": what} for each, what in benches().items()]
         show(known, as_json, known)
@@ -348,19 +357,22 @@ def export(
     live: Annotated[
         bool, typer.Option("--live", help="For sound as it comes in: one frame, and what is kept between frames.")
     ] = False,
+    golden: Annotated[
+        bool, typer.Option("--golden", help="Also write a short input and what PyTorch makes of it, to compare with.")
+    ] = False,
 ) -> None:
     """Write a model as an ONNX graph, for other applications."""
+    from denoise.onnx.export import export_model
+    from denoise.onnx.live import export_live
     from denoise.zoo import find
 
     card = find(model)
-    if live:
-        from denoise.onnx.live import export_live
+    graph = export_live(card, out) if live else export_model(card, out)
+    print(graph)
+    if golden:
+        from denoise.onnx.golden import write_golden
 
-        print(export_live(card, out))
-        return
-    from denoise.onnx.export import export_model
-
-    print(export_model(card, out))
+        print(write_golden(card, graph, live))
 
 
 @app.command("app")

@@ -26,3 +26,14 @@ def chosen(wish: str) -> str:
     if wish not in here:
         raise UserError(f"Device {wish!r} cannot be used here; usable: {', '.join(here)}.")
     return wish
+
+
+def use_threads(count: int | None) -> None:
+    """Of either engine, and of compiled code; None: as many as there are cores, or as OMP_NUM_THREADS says."""
+    if count is None:
+        return
+    import numba
+    import torch
+
+    torch.set_num_threads(count)  # which ONNX Runtime's sessions follow
+    numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
