@@ -29,11 +29,9 @@ def chosen(wish: str) -> str:
 
 
 def use_threads(count: int | None) -> None:
-    """Of either engine, and of compiled code; None: as many as there are cores, or as OMP_NUM_THREADS says."""
-    if count is None:
-        return
-    import numba
-    import torch
+    """Of either engine: ONNX Runtime's sessions follow PyTorch. None: as many as there are cores, or as OMP_NUM_THREADS
+    says."""
+    if count is not None:
+        import torch
 
-    torch.set_num_threads(count)  # which ONNX Runtime's sessions follow
-    numba.set_num_threads(min(count, numba.config.NUMBA_NUM_THREADS))
+        torch.set_num_threads(count)

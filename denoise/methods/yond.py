@@ -7,14 +7,14 @@ paper corrects the noisy values before instead, which is off by a few hundredths
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from functools import cache
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from denoise.methods.method import Method, method
+from denoise.methods.method import By, Method, method
 from denoise.networks.guided_unet import GuidedUNet
 from denoise.noise.flat_areas import Line, Planes, coarse, fine
 from denoise.noise.stabilise import MANY_E, SHIFT, bias_of_many, short_by
@@ -38,6 +38,7 @@ class Yond(Method):
     piece = 512
     bound = 5e-3
     surveys = True
+    measures = True
     knobs = (Knob("noise", 1, 0.5, 2, 0.05, "How much noise is assumed, of what was measured: more smooths more."),)
 
     def __init__(self, width: int = 16) -> None:
@@ -70,11 +71,11 @@ class Yond(Method):
         return torch.cat([self.measured(sheet, self) for sheet in sheets.split(1)])
 
     @staticmethod
-    def measured(sheet: Tensor, restored: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
+    def measured(signal: Tensor, restored: By) -> Tensor:
         """The noise line: coarsely from the mosaic (1, 4, h, w), finely beside what the first line restores."""
-        planes = planes_of(sheet)
+        planes = planes_of(signal)
         first = coarse(planes, box_for(planes.shape))
-        beside = restored(padded(sheet), told(first).to(sheet.device))[..., : sheet.shape[2], : sheet.shape[3]]
+        beside = restored(padded(signal), told(first).to(signal.device))[..., : signal.shape[2], : signal.shape[3]]
         return told(fine(planes, planes_of(beside), first, box_for(planes.shape)))
 
     def short_by(self, algebraic_e: Tensor, read_e: Tensor) -> Tensor:

@@ -53,7 +53,7 @@ def told_alone(facts: Facts) -> bool:
     """Whether a graph does without a survey from outside."""
     from denoise.methods.method import find
 
-    return not facts.surveys or find(str(facts.card["method"])).measured is None
+    return not (facts.surveys and find(str(facts.card["method"])).measures)
 
 
 def golden_live(live: Live, facts: Facts) -> Golden:

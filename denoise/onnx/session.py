@@ -30,7 +30,8 @@ class OnnxRestorer:
         self.graph, self.facts, self.session, self.threads, self.wish = graph, facts, session, threads, wish
         self.inputs = {put.name: put for put in session.get_inputs()}
         self.controls = controls(facts)
-        self.measured = method_of(facts).measured
+        made = method_of(facts)
+        self.measured = made.measured if made.measures else None
 
     @classmethod
     def of(cls, card: Card, device: str = "auto", threads: int | None = None) -> OnnxRestorer:
