@@ -18,10 +18,13 @@ from denoise.errors import Cancelled, UserError
 from denoise.noise_cli import app as noise  # typer alone: what its commands need, they import themselves
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from denoise.batch.plan import Plan
     from denoise.batch.recipe import Recipe
     from denoise.measure.draws import Draws
     from denoise.report import Report
+    from denoise.zoo import Card
 
 EXTRAS = {"gradio": "web", "pesq": "scores", "speechmos": "scores", "onnx": "export", "onnxscript": "export"}
 EXTRAS |= {"onnxruntime": "cpu", "matplotlib": "fit", "skimage": "peers", "bm3d": "peers"}
@@ -357,6 +360,12 @@ def export(
     live: Annotated[
         bool, typer.Option("--live", help="For sound as it comes in: one frame, and what is kept between frames.")
     ] = False,
+    precision: Annotated[
+        str, typer.Option(help="fp32, fp16 (half the weights' size) or int8 (for processors; needs --calibrate).")
+    ] = "fp32",
+    calibrate: Annotated[
+        Path | None, typer.Option(help="Folder of signals as the model meets them, for int8; else samples/.")
+    ] = None,
     golden: Annotated[
         bool, typer.Option("--golden", help="Also write a short input and what PyTorch makes of it, to compare with.")
     ] = False,
@@ -367,12 +376,22 @@ def export(
     from denoise.zoo import find
 
     card = find(model)
-    graph = export_live(card, out) if live else export_model(card, out)
+    if live:
+        graph = export_live(card, out, precision)
+    else:
+        graph = export_model(card, out, precision, pieces_for(card, calibrate) if precision == "int8" else ())
     print(graph)
     if golden:
         from denoise.onnx.golden import write_golden
 
         print(write_golden(card, graph, live))
+
+
+def pieces_for(card: Card, folder: Path | None) -> list[Tensor]:
+    from denoise.measure.pieces import SAMPLES, pieces_of
+    from denoise.zoo import facts_of, method_of
+
+    return pieces_of(folder or SAMPLES, facts_of(card, method_of(card)))
 
 
 @app.command("app")

@@ -74,7 +74,7 @@ def test_the_file_says_how_to_call_it(card: zoo.Card, graph: Path) -> None:
 def test_a_graph_that_differs_is_not_left_behind(
     card: zoo.Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(live, "ALLOWED", 1e-9)
+    monkeypatch.setitem(live.ALLOWED_IN, "fp32", 1e-9)
     with pytest.raises(live.UserError, match="live graph differs"):
         live.export_live(card, tmp_path)
     assert not list(tmp_path.iterdir())
@@ -85,3 +85,11 @@ def test_a_model_that_must_see_more_is_refused(tmp_path: Path) -> None:
     assert refused.exit_code == 2
     assert "cannot work frame by frame" in refused.stderr
     assert not (tmp_path / "kit").exists()
+
+
+def test_halves_are_enough_and_eight_bits_are_not_tried(card: zoo.Card, tmp_path: Path) -> None:
+    path = live.export_live(card, tmp_path, "fp16")
+    assert path.name == "tiny-live-fp16.onnx"
+    with pytest.raises(live.UserError, match="a live graph comes in fp32 or fp16"):
+        live.export_live(card, tmp_path, "int8")
+    assert [each.name for each in tmp_path.iterdir()] == [path.name]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -18,9 +18,10 @@ from denoise.errors import UserError
 from denoise.media.atomic import atomic
 from denoise.methods.method import Method
 from denoise.onnx.label import OPSET, controls, label, shaped_inputs
+from denoise.onnx.precision import PRECISIONS, Observed, halved, quantised, watched
 from denoise.onnx.session import refuse_without_graph
-from denoise.onnx.verify import signal, verify
-from denoise.restorer import Facts
+from denoise.onnx.verify import noisy_again, signal, verify
+from denoise.restorer import Facts, unknown
 from denoise.zoo import Card
 
 AXES = {"audio": {2: "samples"}, "picture": {2: "height", 3: "width"}, "raw": {2: "height", 3: "width"}}
@@ -42,21 +43,46 @@ class Whole(nn.Module):
         return (noisy + strength * (restored - noisy), *survey)
 
 
-def export_model(card: Card, folder: Path) -> Path:
-    """The graph of a model, in that folder; it computes what PyTorch computes, or there is no file."""
-    target = folder / f"{card.name}.onnx"
-    write_graph(card, target)
+def export_model(card: Card, folder: Path, precision: str = "fp32", pieces: Sequence[Tensor] = ()) -> Path:
+    """The graph of a model, in that folder; it computes what PyTorch computes, or there is no file.
+
+    `pieces` of signals of its kind show an int8 graph which numbers it has to hold.
+    """
+    target = folder / f"{card.name}{'' if precision == 'fp32' else f'-{precision}'}.onnx"
+    write_graph(card, target, precision, pieces)
     return target
 
 
-def write_graph(card: Card, target: Path) -> None:
+def write_graph(card: Card, target: Path, precision: str = "fp32", pieces: Sequence[Tensor] = ()) -> None:
     refuse_without_graph(card)
     refuse_without_exporter(card)
     method = zoo.method_of(card)
     facts = zoo.facts_of(card, method)
+    restorer = zoo.TorchRestorer(method, facts)
     with atomic(target) as draft:
-        save(traced(method, facts), label(card, facts), draft)
-        verify(draft, card, zoo.TorchRestorer(method, facts))
+        program = traced(method, facts)
+        shorten(program.model, card, precision, restorer, pieces)
+        save(program, label(card, facts) | {"precision": precision}, draft)
+        verify(draft, card, restorer, precision, pieces)
+
+
+def shorten(model: Any, card: Card, precision: str, restorer: zoo.TorchRestorer, pieces: Sequence[Tensor]) -> None:
+    """The numbers in it."""
+    if precision not in PRECISIONS:
+        raise UserError(unknown("precision", precision, list(PRECISIONS), "there are"))
+    if precision == "fp16":
+        halved(model)
+    if precision == "int8" and not quantised(model, observed(restorer, pieces)):
+        raise UserError(f"{card.name}: nothing in it can be computed in int8; use --precision fp16.")
+
+
+def observed(restorer: zoo.TorchRestorer, pieces: Sequence[Tensor]) -> Observed:
+    """What its network sees of these pieces, as they are and noisier."""
+    with watched(restorer.method) as seen:
+        for piece in pieces:
+            noisy, _ = noisy_again(restorer, piece, seed=1)
+            restorer(noisy)
+    return seen
 
 
 def refuse_without_exporter(card: Card) -> None:
@@ -91,7 +117,7 @@ def lengths_of(inputs: dict[str, Tensor], facts: Facts, answers: bool) -> dict[s
 def traced(method: Method, facts: Facts) -> Any:
     """The graph in memory."""
     inputs = inputs_of(method, facts)
-    answers = facts.surveys and method.measured is None
+    answers = facts.surveys and not method.measures
     outputs = ["restored", "statistics"][: 1 + answers]
     return exported(Whole(method.graph()), inputs, outputs, lengths_of(inputs, facts, answers), facts.name)
 
