@@ -366,6 +366,10 @@ def export(
     calibrate: Annotated[
         Path | None, typer.Option(help="Folder of signals as the model meets them, for int8; else samples/.")
     ] = None,
+    static: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="For runtimes that want one: HEIGHTxWIDTH, or a number of samples."),
+    ] = None,
     golden: Annotated[
         bool, typer.Option("--golden", help="Also write a short input and what PyTorch makes of it, to compare with.")
     ] = False,
@@ -376,15 +380,27 @@ def export(
     from denoise.zoo import find
 
     card = find(model)
+    if (live or golden) and static:
+        raise UserError("--static goes neither with --live, whose frames have one length, nor with --golden.")
     if live:
         graph = export_live(card, out, precision)
     else:
-        graph = export_model(card, out, precision, pieces_for(card, calibrate) if precision == "int8" else ())
+        pieces = pieces_for(card, calibrate) if precision == "int8" else ()
+        graph = export_model(card, out, precision, pieces, size_of(static))
     print(graph)
     if golden:
         from denoise.onnx.golden import write_golden
 
         print(write_golden(card, graph, live))
+
+
+def size_of(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    sides = text.split("x")
+    if not all(side.isdecimal() for side in sides):
+        raise UserError(f"--static {text}: HEIGHTxWIDTH or a number of samples is wanted, as in 480x640.")
+    return tuple(int(side) for side in sides)
 
 
 def pieces_for(card: Card, folder: Path | None) -> list[Tensor]:

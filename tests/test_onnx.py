@@ -23,7 +23,7 @@ import denoise
 from denoise import seeds, zoo
 from denoise.errors import UserError
 from denoise.methods.idf import IDF
-from denoise.methods.method import REGISTRY, Method, method
+from denoise.methods.method import Method, find, method
 from denoise.restorer import Knob, Restorer
 from denoise.run import Options, restore_picture, restore_sound
 from denoise.signals import Audio, Picture
@@ -47,7 +47,7 @@ def card_of(folder: Path, made: str, network: str = "", more: str = "", weights:
         (folder / zoo.WEIGHTS).write_bytes(weights)
         stated = f'sha256 = "{hashlib.sha256(weights).hexdigest()}"\n'
     (folder / zoo.CARD).write_text(
-        f'name = "{folder.name}"\nkind = "{REGISTRY[made].kind}"\nmethod = "{made}"\nlicence = "MIT"\n{stated}{more}\n'
+        f'name = "{folder.name}"\nkind = "{find(made).kind}"\nmethod = "{made}"\nlicence = "MIT"\n{stated}{more}\n'
         f"[network]\n{network}\n"
     )
     return zoo.Card.of(folder)

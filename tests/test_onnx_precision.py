@@ -24,6 +24,7 @@ onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not ins
 onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 pytest.importorskip("onnxscript", reason="the exporter is not installed")
 
+from denoise.measure.first_result import seconds_until  # noqa: E402
 from denoise.measure.pieces import SIDE, pieces_of  # noqa: E402
 from denoise.onnx import export, precision, verify  # noqa: E402
 from denoise.onnx.session import OnnxRestorer, said_by  # noqa: E402
@@ -222,6 +223,13 @@ def test_the_command_does_it(card: zoo.Card, tmp_path: Path, monkeypatch: pytest
     assert [path.name for path in (tmp_path / "kit").iterdir()] == ["smooth-int8.onnx"]
 
 
+def test_the_first_result_is_waited_for(graphs: dict[str, Path], card: zoo.Card) -> None:
+    shape = (1, 3, 20, 30)
+    assert 0 < seconds_until("by_graph", graphs["int8"], *shape, runs=1) < 60
+    with pytest.raises(UserError, match=r"by_graph nowhere\.onnx 1 3 20 30 failed: .*NO_SUCHFILE"):
+        seconds_until("by_graph", "nowhere.onnx", *shape, runs=1)
+
+
 def test_the_bench_compares_what_is_exact_enough(
     card: zoo.Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -237,3 +245,29 @@ def test_the_bench_compares_what_is_exact_enough(
         for kind in ("fp32", "int8"):
             assert row[f"{kind}_faster"] == pytest.approx(row["torch_s"] / row[f"{kind}_s"], rel=0.3)
     assert "smooth: its ONNX graph differs" in done.stderr
+
+
+# One size
+
+
+def test_a_graph_for_one_size(card: zoo.Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DENOISE_MODELS", str(card.folder.parent))
+    done = denoise("export", "smooth", "-o", tmp_path, "--static", "40x56")
+    assert done.exit_code == 0, done.stderr
+    made = OnnxRestorer.opened(tmp_path / "smooth-40x56.onnx", card, "cpu")
+    assert made.inputs["noisy"].shape == [1, 3, 40, 56]
+    assert float((made(waves(40, 56)) - zoo.TorchRestorer.of(card)(waves(40, 56))).abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("size", "why"),
+    [("40", "wants HEIGHTxWIDTH, multiples of 1"), ("0x40", "at least 1"), ("40xw", "as in 480x640")],
+)
+def test_another_size_is_refused(
+    card: zoo.Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: str, why: str
+) -> None:
+    monkeypatch.setenv("DENOISE_MODELS", str(card.folder.parent))
+    refused = denoise("export", "smooth", "-o", tmp_path, "--static", size)
+    assert refused.exit_code == 2
+    assert why in refused.stderr
+    assert not list(tmp_path.iterdir())

@@ -28,6 +28,9 @@ AXES = {"audio": {2: "samples"}, "picture": {2: "height", 3: "width"}, "raw": {2
 EXAMPLE = {"audio": (4801,), "picture": (37, 46), "raw": (37, 46)}
 NEEDED = ("onnx", "onnxscript")
 
+Size = tuple[int, ...]
+"""Samples, or height and width."""
+
 
 class Whole(nn.Module):
     """A method's graph with its strength; all inputs by name."""
@@ -43,27 +46,55 @@ class Whole(nn.Module):
         return (noisy + strength * (restored - noisy), *survey)
 
 
-def export_model(card: Card, folder: Path, precision: str = "fp32", pieces: Sequence[Tensor] = ()) -> Path:
+def export_model(
+    card: Card, folder: Path, precision: str = "fp32", pieces: Sequence[Tensor] = (), size: Size | None = None
+) -> Path:
     """The graph of a model, in that folder; it computes what PyTorch computes, or there is no file.
 
-    `pieces` of signals of its kind show an int8 graph which numbers it has to hold.
+    `pieces` of signals of its kind show an int8 graph which numbers it has to hold; a `size` makes one for that alone.
     """
-    target = folder / f"{card.name}{'' if precision == 'fp32' else f'-{precision}'}.onnx"
-    write_graph(card, target, precision, pieces)
+    marks = [card.name, *([precision] if precision != "fp32" else []), *(["x".join(map(str, size))] if size else [])]
+    target = folder / f"{'-'.join(marks)}.onnx"
+    write_graph(card, target, precision, pieces, size)
     return target
 
 
-def write_graph(card: Card, target: Path, precision: str = "fp32", pieces: Sequence[Tensor] = ()) -> None:
+def write_graph(
+    card: Card, target: Path, precision: str = "fp32", pieces: Sequence[Tensor] = (), size: Size | None = None
+) -> None:
     refuse_without_graph(card)
     refuse_without_exporter(card)
     method = zoo.method_of(card)
     facts = zoo.facts_of(card, method)
     restorer = zoo.TorchRestorer(method, facts)
+    refuse_size(size, facts)
     with atomic(target) as draft:
-        program = traced(method, facts)
+        program = traced(method, facts, size)
         shorten(program.model, card, precision, restorer, pieces)
         save(program, label(card, facts) | {"precision": precision}, draft)
-        verify(draft, card, restorer, precision, pieces)
+        verify(draft, card, restorer, precision, of_size(pieces, size), size)
+
+
+def refuse_size(size: Size | None, facts: Facts) -> None:
+    axes = len(EXAMPLE[facts.kind])
+    if size is None or (len(size) == axes and all(side >= facts.least and side % facts.multiple == 0 for side in size)):
+        return
+    wanted = "SAMPLES" if axes == 1 else "HEIGHTxWIDTH"
+    raise UserError(
+        f"--static {'x'.join(map(str, size))}: {facts.name} wants {wanted}, multiples of {facts.multiple} and at least "
+        f"{facts.least}."
+    )
+
+
+def of_size(pieces: Sequence[Tensor], size: Size | None) -> Sequence[Tensor]:
+    """Cut or continued, where only one size will do."""
+    return pieces if size is None else [fitted(piece, size) for piece in pieces]
+
+
+def fitted(piece: Tensor, size: Size) -> Tensor:
+    missing = [max(side - have, 0) for side, have in zip(size, piece.shape[2:], strict=True)]
+    longer = nn.functional.pad(piece, [part for more in reversed(missing) for part in (0, more)], mode="replicate")
+    return longer[tuple(slice(side) for side in (*piece.shape[:2], *size))]
 
 
 def shorten(model: Any, card: Card, precision: str, restorer: zoo.TorchRestorer, pieces: Sequence[Tensor]) -> None:
@@ -95,9 +126,9 @@ def refuse_without_exporter(card: Card) -> None:
 
 
 @torch.no_grad()
-def inputs_of(method: Method, facts: Facts) -> dict[str, Tensor]:
+def inputs_of(method: Method, facts: Facts, size: Size | None = None) -> dict[str, Tensor]:
     """An example of every input, in their order."""
-    noisy = signal(facts, EXAMPLE[facts.kind], seed=0)
+    noisy = signal(facts, size or EXAMPLE[facts.kind], seed=0)
     inputs = {"noisy": noisy}
     if facts.surveys:
         inputs["survey"] = method.survey([noisy], **facts.settings({}))
@@ -114,12 +145,13 @@ def lengths_of(inputs: dict[str, Tensor], facts: Facts, answers: bool) -> dict[s
     return free
 
 
-def traced(method: Method, facts: Facts) -> Any:
+def traced(method: Method, facts: Facts, size: Size | None = None) -> Any:
     """The graph in memory."""
-    inputs = inputs_of(method, facts)
+    inputs = inputs_of(method, facts, size)
     answers = facts.surveys and not method.measures
     outputs = ["restored", "statistics"][: 1 + answers]
-    return exported(Whole(method.graph()), inputs, outputs, lengths_of(inputs, facts, answers), facts.name)
+    lengths = lengths_of(inputs, facts, answers) | ({"noisy": {}} if size else {})
+    return exported(Whole(method.graph()), inputs, outputs, lengths, facts.name)
 
 
 def exported(
