@@ -18,10 +18,13 @@ from denoise.errors import Cancelled, UserError
 from denoise.noise_cli import app as noise  # typer alone: what its commands need, they import themselves
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from denoise.batch.plan import Plan
     from denoise.batch.recipe import Recipe
     from denoise.measure.draws import Draws
     from denoise.report import Report
+    from denoise.zoo import Card
 
 EXTRAS = {"gradio": "web", "pesq": "scores", "speechmos": "scores", "onnx": "export", "onnxscript": "export"}
 EXTRAS |= {"onnxruntime": "cpu", "matplotlib": "fit", "skimage": "peers", "bm3d": "peers"}
@@ -72,7 +75,10 @@ Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KNOB=VALUE", help="Turn a knob of the model; `denoise models NAME` lists them."),
 ]
-DeviceName = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
+DeviceName = Annotated[
+    str, typer.Option("--device", help="auto, cpu, cuda or mps; with --engine onnx also tensorrt or directml.")
+]
+Threads = Annotated[int | None, typer.Option(min=1, help="How many threads compute; else one for each core.")]
 
 
 def say(text: str) -> None:
@@ -121,6 +127,7 @@ def clean(
     ] = None,
     engine: EngineName = "torch",
     device: DeviceName = "auto",
+    threads: Threads = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Make results anew that are there already.")] = False,
     in_place: Annotated[bool, typer.Option("--in-place", help="Write over the inputs themselves.")] = False,
     residual: Annotated[
@@ -135,7 +142,9 @@ def clean(
     """Clean sounds, pictures and camera raw, files or whole folders."""
     from denoise.batch.plan import plan
     from denoise.batch.recipe import Recipe, knobs_of
+    from denoise.devices import use_threads
 
+    use_threads(threads)
     recipe = Recipe(model, engine, device, strength, seed, knobs_of(settings or ()), camera)
     report = cleaned(plan(paths, out, in_place, recipe.only, residual, develop), recipe, overwrite)
     if as_json:
@@ -290,11 +299,14 @@ def bench(
     device: DeviceName = "auto",
     data: Annotated[Path | None, typer.Option(help="Folder of the test data, where not the usual one.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many files, for a quick look.")] = None,
+    threads: Threads = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure speed, memory and quality on named data, beside the noisy input and other methods."""
+    from denoise.devices import use_threads
     from denoise.measure.bench import Wish, benches, rows_of
 
+    use_threads(threads)
     if name is None:
         known = [{"bench": each, "what": what} for each, what in benches().items()]
         show(known, as_json, known)
@@ -353,19 +365,54 @@ def export(
     live: Annotated[
         bool, typer.Option("--live", help="For sound as it comes in: one frame, and what is kept between frames.")
     ] = False,
+    precision: Annotated[
+        str, typer.Option(help="fp32, fp16 (half the weights' size) or int8 (for processors; needs --calibrate).")
+    ] = "fp32",
+    calibrate: Annotated[
+        Path | None, typer.Option(help="Folder of signals as the model meets them, for int8; else samples/.")
+    ] = None,
+    static: Annotated[
+        str | None,
+        typer.Option(metavar="SIZE", help="For runtimes that want one: HEIGHTxWIDTH, or a number of samples."),
+    ] = None,
+    golden: Annotated[
+        bool, typer.Option("--golden", help="Also write a short input and what PyTorch makes of it, to compare with.")
+    ] = False,
 ) -> None:
     """Write a model as an ONNX graph, for other applications."""
+    from denoise.onnx.export import export_model
+    from denoise.onnx.live import export_live
     from denoise.zoo import find
 
     card = find(model)
+    if (live or golden) and static:
+        raise UserError("--static goes neither with --live, whose frames have one length, nor with --golden.")
     if live:
-        from denoise.onnx.live import export_live
+        graph = export_live(card, out, precision)
+    else:
+        pieces = pieces_for(card, calibrate) if precision == "int8" else ()
+        graph = export_model(card, out, precision, pieces, size_of(static))
+    print(graph)
+    if golden:
+        from denoise.onnx.golden import write_golden
 
-        print(export_live(card, out))
-        return
-    from denoise.onnx.export import export_model
+        print(write_golden(card, graph, live))
 
-    print(export_model(card, out))
+
+def size_of(text: str | None) -> tuple[int, ...] | None:
+    if text is None:
+        return None
+    sides = text.split("x")
+    if not all(side.isdecimal() for side in sides):
+        raise UserError(f"--static {text}: HEIGHTxWIDTH or a number of samples is wanted, as in 480x640.")
+    return tuple(int(side) for side in sides)
+
+
+def pieces_for(card: Card, folder: Path | None) -> list[Tensor]:
+    from denoise.measure.pieces import SAMPLES, pieces_of
+    from denoise.zoo import facts_of, method_of
+
+    return pieces_of(folder or SAMPLES, facts_of(card, method_of(card)))
 
 
 @app.command("app")

@@ -26,3 +26,12 @@ def chosen(wish: str) -> str:
     if wish not in here:
         raise UserError(f"Device {wish!r} cannot be used here; usable: {', '.join(here)}.")
     return wish
+
+
+def use_threads(count: int | None) -> None:
+    """Of either engine: ONNX Runtime's sessions follow PyTorch. None: as many as there are cores, or as OMP_NUM_THREADS
+    says."""
+    if count is not None:
+        import torch
+
+        torch.set_num_threads(count)

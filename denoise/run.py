@@ -62,6 +62,11 @@ class Careful:
     def device(self) -> str:
         return str(getattr(self.restorer, "device", "cpu"))
 
+    @property
+    def place(self) -> str:
+        """Where it wants its tensors, if that is not its device."""
+        return str(getattr(self.restorer, "place", self.device))
+
     def __call__(self, noisy: Tensor, survey: Tensor | None = None, **extra: float) -> Tensor:
         """One batch (B, C, T) or (B, C, H, W), of any size."""
         dim = max(range(2, noisy.ndim), key=lambda axis: noisy.shape[axis])
@@ -77,8 +82,8 @@ class Careful:
 
     def once(self, noisy: Tensor, survey: Tensor | None, **extra: float) -> Tensor:
         padded = padded_to(noisy, self.facts.multiple, self.facts.least)
-        known = None if survey is None else survey.to(self.device)
-        restored = self.restorer(padded.to(self.device), known, **self.knobs, **extra).to("cpu")
+        known = None if survey is None else survey.to(self.place)
+        restored = self.restorer(padded.to(self.place), known, **self.knobs, **extra).to("cpu")
         if not bool(torch.isfinite(restored).all()):
             raise UserError(f"{self.facts.name} gave numbers that are not finite; nothing was written.")
         return restored[tuple(slice(size) for size in noisy.shape)]
@@ -110,7 +115,7 @@ class Careful:
     def survey(self, pieces: Callable[[], Iterable[Tensor]], **extra: float) -> Tensor:
         """Statistics of the whole signal; where the device has too little memory for them, on the CPU."""
         try:
-            there = (piece.to(self.device) for piece in pieces())
+            there = (piece.to(self.place) for piece in pieces())
             return self.restorer.survey(there, **self.knobs, **extra)
         except (MemoryError, RuntimeError) as trouble:
             if not out_of_memory(trouble):

@@ -15,13 +15,15 @@ import pytest
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import save
+from shelf import denoise as denoise_command
+from shelf import photo
 from torch import Tensor, nn
 
 import denoise
 from denoise import seeds, zoo
 from denoise.errors import UserError
 from denoise.methods.idf import IDF
-from denoise.methods.method import REGISTRY, Method, method
+from denoise.methods.method import Method, find, method
 from denoise.restorer import Knob, Restorer
 from denoise.run import Options, restore_picture, restore_sound
 from denoise.signals import Audio, Picture
@@ -45,7 +47,7 @@ def card_of(folder: Path, made: str, network: str = "", more: str = "", weights:
         (folder / zoo.WEIGHTS).write_bytes(weights)
         stated = f'sha256 = "{hashlib.sha256(weights).hexdigest()}"\n'
     (folder / zoo.CARD).write_text(
-        f'name = "{folder.name}"\nkind = "{REGISTRY[made].kind}"\nmethod = "{made}"\nlicence = "MIT"\n{stated}{more}\n'
+        f'name = "{folder.name}"\nkind = "{find(made).kind}"\nmethod = "{made}"\nlicence = "MIT"\n{stated}{more}\n'
         f"[network]\n{network}\n"
     )
     return zoo.Card.of(folder)
@@ -281,6 +283,22 @@ def test_inputs_are_named_and_sizes_are_free(ours: OnnxRestorer) -> None:
         "survey": [1, "rows1", 8],
         "strength": [],
         "iterations": [],
+    }
+
+
+def test_the_file_says_what_each_input_is(ours: OnnxRestorer) -> None:
+    said = session.said_by(ours.session)
+    told = json.loads(said["inputs"])
+    assert {name: put["shape"] for name, put in told.items()} == {name: put.shape for name, put in ours.inputs.items()}
+    assert {put["type"] for put in told.values()} == {"float32"}
+    assert {name: put["default"] for name, put in told.items() if "default" in put} == {"strength": 1, "iterations": 0}
+    assert (told["iterations"]["low"], told["iterations"]["high"]) == (0, 10)
+    assert {key: said[key] for key in ("kind", "rate", "multiple", "least", "precision")} == {
+        "kind": "picture",
+        "rate": "any",
+        "multiple": "1",
+        "least": "3",
+        "precision": "fp32",
     }
 
 
@@ -520,6 +538,46 @@ def pretended(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider", "CPUExecutionProvider"]
     )
+
+
+@pytest.mark.usefixtures("pretended")
+def test_what_was_passed_over_is_said(blend: zoo.Card, blend_graph: Path) -> None:
+    (note,) = OnnxRestorer.opened(blend_graph, blend, "auto").notes
+    assert note.startswith("CUDAExecutionProvider does not work here: CPUExecutionProvider does the work")
+    assert OnnxRestorer.opened(blend_graph, blend, "cpu").notes == ()
+
+
+@pytest.mark.usefixtures("pretended")
+def test_a_run_says_it_once(blend: zoo.Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DENOISE_MODELS", str(blend.folder.parent))
+    sources = [photo(tmp_path / name) for name in ("a.png", "b.png")]
+    done = denoise_command("clean", *sources, "-o", tmp_path / "out", "--model", "blend", "--engine", "onnx")
+    assert done.exit_code == 0, done.stderr
+    assert " ".join(done.stderr.split()).count("CUDAExecutionProvider does not work here") == 1
+
+
+def test_bound_to_memory_it_computes_the_same(ours: OnnxRestorer) -> None:
+    """As on a card, where what goes in and out stays."""
+    noisy, survey = waves(33, 47), ours.survey([waves(64, 64, 1)], iterations=2)
+    feeds = {name: ours.value(name, put, survey, {}) for name, put in ours.inputs.items() if name != "noisy"}
+    bound, statistics = ours.bound(noisy, feeds)
+    assert torch.equal(bound, ours(noisy, survey))
+    assert torch.equal(statistics, ours.run(noisy, survey, {})[1])
+
+
+def test_without_a_card_tensors_stay_where_they_are(ours: OnnxRestorer) -> None:
+    assert ours.place == "cpu"
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_threads_are_wished_on_the_command_line(tmp_path: Path, threads: int) -> None:
+    before = torch.get_num_threads()
+    try:
+        done = denoise_command("clean", photo(tmp_path / "a.png"), "-o", tmp_path / "out", "--threads", threads)
+        assert done.exit_code == 0, done.stderr
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
 
 
 @pytest.mark.usefixtures("pretended")

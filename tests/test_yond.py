@@ -156,6 +156,24 @@ def test_the_noise_is_measured_where_it_is_not_told() -> None:
     assert torch.equal(model(noisy), model(noisy, found))
 
 
+@torch.no_grad()
+def test_where_no_photon_noise_is_seen_no_digits_are_lost() -> None:
+    torch.manual_seed(0)
+    model, noisy = Yond(4).eval(), torch.from_numpy(noisy_of(scene()))[:192, :192].permute(2, 0, 1)[None].float()
+    for read in (1e-6, 1e-3, 1e-2):
+        told = torch.tensor([0.0, read, 0.0]).expand(1, 4, 3)
+        exact = model.double()(noisy.double(), told.double())
+        assert float((model.float()(noisy, told) - exact).abs().max()) < 5e-5
+
+
+@torch.no_grad()
+def test_every_mosaic_of_a_batch_has_noise_of_its_own() -> None:
+    model = Yond(4).eval()
+    many = torch.stack([torch.from_numpy(noisy_of(scene(seed), GAIN * (1 + seed))) for seed in range(2)])
+    many = many.permute(0, 3, 1, 2).float()
+    assert torch.equal(model.survey([many]), torch.cat([model.survey([one]) for one in many.split(1)]))
+
+
 def test_training_takes_the_loss_down() -> None:
     torch.manual_seed(0)
     model = Yond(4)

@@ -43,6 +43,8 @@ def clean_all(plan: Plan, recipe: Recipe, watch: Watch, overwrite: bool = False)
     standings = {job: "new" if overwrite else standing(journal, job, signatures[job.kind]) for job in jobs}
     waiting = [job for job, state in standings.items() if state == "new"]
     restorers = ready(recipe, sorted({job.kind for job in waiting})) if waiting else {}
+    for note in dict.fromkeys(note for made in restorers.values() for note in made.notes):
+        watch.say(note)
     watch.begin(sum(size_of(job.source) for job in waiting))
     for failure in plan.failures:
         yield told(watch, Outcome(failure.path, "failed", error=failure.why))

@@ -68,6 +68,7 @@ class Ready:
     options: Options
     work: Work
     camera: OwnCamera | None = None
+    notes: tuple[str, ...] = ()  # on what does the work
 
 
 def ready(recipe: Recipe, kinds: Iterable[Kind]) -> dict[Kind, Ready]:
@@ -100,7 +101,8 @@ def readied(recipe: Recipe, kind: Kind, restorer: Restorer) -> Ready:
         strength=recipe.strength,
         knobs=restorer.facts.settings(turned),
     )
-    return Ready(restorer, Options(recipe.strength, recipe.seed, turned), work, own_camera(recipe, kind))
+    options, notes = Options(recipe.strength, recipe.seed, turned), getattr(restorer, "notes", ())
+    return Ready(restorer, options, work, own_camera(recipe, kind), notes)
 
 
 def own_camera(recipe: Recipe, kind: Kind) -> OwnCamera | None:

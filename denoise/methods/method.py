@@ -15,6 +15,8 @@ from denoise.signals import Kind
 
 REGISTRY: dict[str, type[Method]] = {}
 Official = tuple[dict[str, Any], dict[str, Tensor]]
+By = Callable[[Tensor, Tensor], Tensor]
+"""(signal, survey) -> restored, by whatever engine."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +45,7 @@ class Method(nn.Module):
     placed: bool = False
     knobs: tuple[Knob, ...] = ()
     no_graph: ClassVar[str] = ""  # why there is no ONNX graph of it, in words; "": there is one
+    measures: ClassVar[bool] = False  # its survey takes more than tensors: each engine makes it by `measured`
 
     def graph(self) -> nn.Module:
         """The same for one item, in tensors only: `forward(noisy, **controls)` -> restored.
@@ -50,7 +53,8 @@ class Method(nn.Module):
         Controls are the knobs and, where they apply, rate, seed and place, all without axes. A method that
         surveys is also given `survey` and answers (restored, survey); no rows in it mean that none is known.
         What it answers for a further piece of a sound is the survey of all pieces so far. The axes of a survey
-        between the first and the last may have any length.
+        between the first and the last may have any length. One that `measures` is told its survey each time and
+        answers with what it restored alone.
         """
         return self
 
@@ -65,6 +69,11 @@ class Method(nn.Module):
 
     def survey(self, pieces: Iterable[Tensor], **knobs: float) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} asks for no survey")
+
+    @staticmethod
+    def measured(signal: Tensor, restored: By) -> Tensor:
+        """The survey of one signal, by what is restored when others are tried."""
+        raise NotImplementedError("a method that measures says how")
 
     def loss(self, noisy: Tensor, clean: Tensor, step: int) -> Tensor:
         raise NotImplementedError(f"{type(self).__name__} cannot be trained")

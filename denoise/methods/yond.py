@@ -14,13 +14,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from denoise.methods.method import Method, method
+from denoise.methods.method import By, Method, method
 from denoise.networks.guided_unet import GuidedUNet
-from denoise.noise.flat_areas import Line, coarse, fine
+from denoise.noise.flat_areas import Line, Planes, coarse, fine
 from denoise.noise.stabilise import MANY_E, SHIFT, bias_of_many, short_by
 from denoise.restorer import Knob
 
 LEAST_SHOT = 1e-7  # of white: fewer than ten million electrons
+FIRM = (
+    100.0  # times at most that read noise has the variance of photons at white: beyond, digits are lost on the way back
+)
 MOST_READ_E = 10.0  # in the table; beyond, the series is good enough
 LEAST_E = -0.3  # that the algebraic inverse can come to, about
 ROOTS, READS = 257, 65  # of the table, over the cubic root of electrons and the square root of read noise
@@ -35,7 +38,7 @@ class Yond(Method):
     piece = 512
     bound = 5e-3
     surveys = True
-    no_graph = "it measures the noise of the whole mosaic with more than tensors"
+    measures = True
     knobs = (Knob("noise", 1, 0.5, 2, 0.05, "How much noise is assumed, of what was measured: more smooths more."),)
 
     def __init__(self, width: int = 16) -> None:
@@ -52,8 +55,9 @@ class Yond(Method):
         """(B, 4, h, w), black is 0 and white is 1; survey (1 or B, 4, 3): shot, read and bias of each colour."""
         known = self.survey([noisy]) if survey is None else survey
         shot, read, offset = (known[..., part, None, None] for part in range(3))
-        shot = shot.clamp(min=LEAST_SHOT)
-        read_e = read.clamp(min=0).sqrt() / shot
+        read = read.clamp(min=0)
+        shot = torch.maximum(shot.clamp(min=LEAST_SHOT), read / FIRM)
+        read_e = read.sqrt() / shot
         z = even((noisy - offset) / shot, read_e)
         low, high = even(torch.zeros_like(shot), read_e), even(1 / shot, read_e)
         span = high - low
@@ -63,17 +67,20 @@ class Yond(Method):
         return shot * (algebraic + self.short_by(algebraic, read_e)).clamp(min=0) + offset
 
     def survey(self, pieces: Iterable[Tensor], **knobs: float) -> Tensor:
-        """The noise line: coarsely from the mosaic, finely beside what the first line restores."""
-        (sheet,) = pieces
-        planes = sheet[0].permute(1, 2, 0).cpu().double().numpy()
+        (sheets,) = pieces
+        return torch.cat([self.measured(sheet, self) for sheet in sheets.split(1)])
+
+    @staticmethod
+    def measured(signal: Tensor, restored: By) -> Tensor:
+        """The noise line: coarsely from the mosaic (1, 4, h, w), finely beside what the first line restores."""
+        planes = planes_of(signal)
         first = coarse(planes, box_for(planes.shape))
-        restored = self(padded(sheet), told(first).to(sheet.device))[..., : sheet.shape[2], : sheet.shape[3]]
-        beside = restored[0].permute(1, 2, 0).cpu().double().numpy()
-        return told(fine(planes, beside, first, box_for(planes.shape)))
+        beside = restored(padded(signal), told(first).to(signal.device))[..., : signal.shape[2], : signal.shape[3]]
+        return told(fine(planes, planes_of(beside), first, box_for(planes.shape)))
 
     def short_by(self, algebraic_e: Tensor, read_e: Tensor) -> Tensor:
         """What the algebraic inverse lacks of the mean number of electrons: from the table, or for many the series."""
-        down = ((algebraic_e - LEAST_E).clamp(0, MANY_E - LEAST_E) / (MANY_E - LEAST_E)).pow(1 / 3) * (ROOTS - 1)
+        down = ((algebraic_e - LEAST_E).clamp(0.0, MANY_E - LEAST_E) / (MANY_E - LEAST_E)).pow(1 / 3) * (ROOTS - 1)
         across = (read_e.clamp(max=MOST_READ_E) / MOST_READ_E).sqrt().expand_as(down) * (READS - 1)
         row, column = down.floor().clamp(max=ROOTS - 2), across.floor().clamp(max=READS - 2)
         a, b = down - row, across - column
@@ -113,6 +120,11 @@ def table() -> Tensor:
 def told(line: Line) -> Tensor:
     """The same for all colours: (1, 4, 3)."""
     return torch.tensor([line.gain, line.read_variance, 0.0]).clamp(min=0).expand(1, 4, 3).contiguous()
+
+
+def planes_of(sheet: Tensor) -> Planes:
+    """(1, 4, h, w) -> (h, w, 4)."""
+    return sheet[0].permute(1, 2, 0).cpu().double().numpy()
 
 
 def box_for(shape: tuple[int, ...]) -> int:

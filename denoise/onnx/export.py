@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
@@ -17,15 +17,19 @@ from denoise import zoo
 from denoise.errors import UserError
 from denoise.media.atomic import atomic
 from denoise.methods.method import Method
-from denoise.onnx.label import OPSET, controls, label
+from denoise.onnx.label import OPSET, controls, label, shaped_inputs
+from denoise.onnx.precision import PRECISIONS, Observed, halved, quantised, watched
 from denoise.onnx.session import refuse_without_graph
-from denoise.onnx.verify import signal, verify
-from denoise.restorer import Facts
+from denoise.onnx.verify import noisy_again, signal, verify
+from denoise.restorer import Facts, unknown
 from denoise.zoo import Card
 
 AXES = {"audio": {2: "samples"}, "picture": {2: "height", 3: "width"}, "raw": {2: "height", 3: "width"}}
 EXAMPLE = {"audio": (4801,), "picture": (37, 46), "raw": (37, 46)}
 NEEDED = ("onnx", "onnxscript")
+
+Size = tuple[int, ...]
+"""Samples, or height and width."""
 
 
 class Whole(nn.Module):
@@ -42,21 +46,74 @@ class Whole(nn.Module):
         return (noisy + strength * (restored - noisy), *survey)
 
 
-def export_model(card: Card, folder: Path) -> Path:
-    """The graph of a model, in that folder; it computes what PyTorch computes, or there is no file."""
-    target = folder / f"{card.name}.onnx"
-    write_graph(card, target)
+def export_model(
+    card: Card, folder: Path, precision: str = "fp32", pieces: Sequence[Tensor] = (), size: Size | None = None
+) -> Path:
+    """The graph of a model, in that folder; it computes what PyTorch computes, or there is no file.
+
+    `pieces` of signals of its kind show an int8 graph which numbers it has to hold; a `size` makes one for that alone.
+    """
+    marks = [card.name, *([precision] if precision != "fp32" else []), *(["x".join(map(str, size))] if size else [])]
+    target = folder / f"{'-'.join(marks)}.onnx"
+    write_graph(card, target, precision, pieces, size)
     return target
 
 
-def write_graph(card: Card, target: Path) -> None:
+def write_graph(
+    card: Card, target: Path, precision: str = "fp32", pieces: Sequence[Tensor] = (), size: Size | None = None
+) -> None:
     refuse_without_graph(card)
     refuse_without_exporter(card)
     method = zoo.method_of(card)
     facts = zoo.facts_of(card, method)
+    restorer = zoo.TorchRestorer(method, facts)
+    refuse_size(size, facts)
     with atomic(target) as draft:
-        save(traced(method, facts), label(card, facts), draft)
-        verify(draft, card, zoo.TorchRestorer(method, facts))
+        program = traced(method, facts, size)
+        shorten(program.model, card, precision, restorer, pieces)
+        save(program, label(card, facts) | {"precision": precision}, draft)
+        verify(draft, card, restorer, precision, of_size(pieces, size), size)
+
+
+def refuse_size(size: Size | None, facts: Facts) -> None:
+    axes = len(EXAMPLE[facts.kind])
+    if size is None or (len(size) == axes and all(side >= facts.least and side % facts.multiple == 0 for side in size)):
+        return
+    wanted = "SAMPLES" if axes == 1 else "HEIGHTxWIDTH"
+    raise UserError(
+        f"--static {'x'.join(map(str, size))}: {facts.name} wants {wanted}, multiples of {facts.multiple} and at least "
+        f"{facts.least}."
+    )
+
+
+def of_size(pieces: Sequence[Tensor], size: Size | None) -> Sequence[Tensor]:
+    """Cut or continued, where only one size will do."""
+    return pieces if size is None else [fitted(piece, size) for piece in pieces]
+
+
+def fitted(piece: Tensor, size: Size) -> Tensor:
+    missing = [max(side - have, 0) for side, have in zip(size, piece.shape[2:], strict=True)]
+    longer = nn.functional.pad(piece, [part for more in reversed(missing) for part in (0, more)], mode="replicate")
+    return longer[tuple(slice(side) for side in (*piece.shape[:2], *size))]
+
+
+def shorten(model: Any, card: Card, precision: str, restorer: zoo.TorchRestorer, pieces: Sequence[Tensor]) -> None:
+    """The numbers in it."""
+    if precision not in PRECISIONS:
+        raise UserError(unknown("precision", precision, list(PRECISIONS), "there are"))
+    if precision == "fp16":
+        halved(model)
+    if precision == "int8" and not quantised(model, observed(restorer, pieces)):
+        raise UserError(f"{card.name}: nothing in it can be computed in int8; use --precision fp16.")
+
+
+def observed(restorer: zoo.TorchRestorer, pieces: Sequence[Tensor]) -> Observed:
+    """What its network sees of these pieces, as they are and noisier."""
+    with watched(restorer.method) as seen:
+        for piece in pieces:
+            noisy, _ = noisy_again(restorer, piece, seed=1)
+            restorer(noisy)
+    return seen
 
 
 def refuse_without_exporter(card: Card) -> None:
@@ -68,29 +125,33 @@ def refuse_without_exporter(card: Card) -> None:
         )
 
 
-def inputs_of(method: Method, facts: Facts) -> dict[str, Tensor]:
+@torch.no_grad()
+def inputs_of(method: Method, facts: Facts, size: Size | None = None) -> dict[str, Tensor]:
     """An example of every input, in their order."""
-    noisy = signal(facts, EXAMPLE[facts.kind], seed=0)
+    noisy = signal(facts, size or EXAMPLE[facts.kind], seed=0)
     inputs = {"noisy": noisy}
     if facts.surveys:
         inputs["survey"] = method.survey([noisy], **facts.settings({}))
     return inputs | {name: torch.tensor(value) for name, value in controls(facts).items()}
 
 
-def lengths_of(inputs: dict[str, Tensor], facts: Facts) -> dict[str, dict[int, str]]:
-    """The axes that may have any length, by the name that the file shows."""
+def lengths_of(inputs: dict[str, Tensor], facts: Facts, answers: bool) -> dict[str, dict[int, str]]:
+    """The axes that may have any length, by the name that the file shows; those of a survey where the graph `answers`
+    with one."""
     free: dict[str, dict[int, str]] = {name: {} for name in inputs}
     free["noisy"] = dict(AXES[facts.kind]) if facts.channels else {1: "channels"} | AXES[facts.kind]
-    if "survey" in inputs:
+    if "survey" in inputs and answers:
         free["survey"] = {axis: f"rows{axis}" for axis in range(1, inputs["survey"].ndim - 1)}
     return free
 
 
-def traced(method: Method, facts: Facts) -> Any:
+def traced(method: Method, facts: Facts, size: Size | None = None) -> Any:
     """The graph in memory."""
-    inputs = inputs_of(method, facts)
-    outputs = ["restored", "statistics"][: 1 + facts.surveys]
-    return exported(Whole(method.graph()), inputs, outputs, lengths_of(inputs, facts), facts.name)
+    inputs = inputs_of(method, facts, size)
+    answers = facts.surveys and not method.measures
+    outputs = ["restored", "statistics"][: 1 + answers]
+    lengths = lengths_of(inputs, facts, answers) | ({"noisy": {}} if size else {})
+    return exported(Whole(method.graph()), inputs, outputs, lengths, facts.name)
 
 
 def exported(
@@ -140,5 +201,5 @@ def save(program: Any, said: dict[str, str], path: Path) -> None:
     model.graph.name = said["name"]
     model.graph.metadata_props.clear()
     model.metadata_props.clear()
-    model.metadata_props.update(said)
+    model.metadata_props.update(said | {"inputs": shaped_inputs(model.graph, said["inputs"])})
     program.save(str(path), external_data=False)

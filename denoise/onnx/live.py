@@ -18,12 +18,14 @@ from denoise.media.atomic import atomic
 from denoise.methods.method import Live
 from denoise.onnx.export import exported, refuse_without_exporter, save
 from denoise.onnx.label import label
-from denoise.onnx.session import session_on
-from denoise.onnx.verify import ALLOWED, signal
+from denoise.onnx.precision import halved
+from denoise.onnx.runtime import session_on
+from denoise.onnx.verify import ALLOWED, HALF_ALLOWED, signal
 from denoise.restorer import Facts
 from denoise.zoo import Card
 
 FRAMES = 40  # that are compared
+ALLOWED_IN = {"fp32": ALLOWED, "fp16": HALF_ALLOWED}
 AFTER = "next_"  # what comes out to be kept, by the name under which it goes in
 
 Floats = NDArray[np.float32]
@@ -41,9 +43,11 @@ class Named(nn.Module):
         return outputs
 
 
-def export_live(card: Card, folder: Path) -> Path:
+def export_live(card: Card, folder: Path, precision: str = "fp32") -> Path:
     """`NAME-live.onnx` in that folder; frame by frame it computes what the whole model computes."""
-    target = folder / f"{card.name}-live.onnx"
+    target = folder / f"{card.name}-live{'' if precision == 'fp32' else f'-{precision}'}.onnx"
+    if precision not in ALLOWED_IN:
+        raise UserError(f"--precision {precision} --live: a live graph comes in {' or '.join(ALLOWED_IN)}.")
     refuse_without_exporter(card)
     method = zoo.method_of(card)
     live, facts = method.live(), zoo.facts_of(card, method)
@@ -52,8 +56,11 @@ def export_live(card: Card, folder: Path) -> Path:
             f"{card.name} cannot work frame by frame: it has to see more of a sound; export it without --live."
         )
     with atomic(target) as draft:
-        save(traced(live, facts), label(card, facts) | said_of(live), draft)
-        verify(draft, card, live, facts)
+        program = traced(live, facts)
+        if precision == "fp16":
+            halved(program.model)
+        save(program, label(card, facts) | said_of(live) | {"precision": precision}, draft)
+        verify(draft, card, live, facts, ALLOWED_IN[precision])
     return target
 
 
@@ -77,14 +84,14 @@ def frames_of(session: Any, noisy: Floats, live: Live, strength: float = 1.0) ->
         yield restored[0]
 
 
-def verify(graph: Path, card: Card, live: Live, facts: Facts) -> float:
+def verify(graph: Path, card: Card, live: Live, facts: Facts, allowed: float) -> float:
     noisy = signal(facts, (FRAMES * live.hop,), seed=1)
     ours = np.concatenate(list(frames_of(session_on(graph, "cpu", 1), noisy[0, 0].numpy(), live)))[live.late :]
     theirs = zoo.TorchRestorer(zoo.method_of(card), facts)(noisy)[0, 0].numpy()[: len(ours)]
     worst = float(np.abs(ours - theirs).max())
-    if not worst <= ALLOWED:
+    if not worst <= allowed:
         raise UserError(
-            f"{card.name}: its live graph differs from PyTorch by {worst:.1e} of full scale, and {ALLOWED:.0e} is "
+            f"{card.name}: its live graph differs from PyTorch by {worst:.1e} of full scale, and {allowed:.0e} is "
             "allowed: it was not written."
         )
     return worst

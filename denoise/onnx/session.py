@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 from denoise.errors import UserError
 from denoise.onnx.label import code_digest, controls, facts_in, model_digest
-from denoise.restorer import Facts, own, together, unknown
+from denoise.onnx.runtime import ON_CUDA, PROVIDERS, memory_errors, onnxruntime, passed_over, said_by, session_on
+from denoise.restorer import Facts, own, together
 from denoise.zoo import Card, Engine
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from denoise.methods.method import Method
+
 GRAPH = "model.onnx"  # in a model's folder
-PROVIDERS = {"cuda": "CUDAExecutionProvider", "mps": "CoreMLExecutionProvider", "cpu": "CPUExecutionProvider"}
-AUTO = ("cuda", "cpu")  # tried in this order; CoreML computes with half the digits and has to be asked for
-SILENT, WARNING = 4, 2  # severities of ONNX Runtime's log
-NO_MEMORY = ("allocate memory", "out of memory", "bad_alloc")
 
 
 class OnnxRestorer:
@@ -29,10 +26,12 @@ class OnnxRestorer:
 
     engine: Engine = "onnx"
 
-    def __init__(self, graph: Path, facts: Facts, session: Any, threads: int) -> None:
-        self.graph, self.facts, self.session, self.threads = graph, facts, session, threads
+    def __init__(self, graph: Path, facts: Facts, session: Any, threads: int, wish: str = "cpu") -> None:
+        self.graph, self.facts, self.session, self.threads, self.wish = graph, facts, session, threads, wish
         self.inputs = {put.name: put for put in session.get_inputs()}
         self.controls = controls(facts)
+        made = method_of(facts)
+        self.measured = made.measured if made.measures else None
 
     @classmethod
     def of(cls, card: Card, device: str = "auto", threads: int | None = None) -> OnnxRestorer:
@@ -47,7 +46,7 @@ class OnnxRestorer:
 
         threads = threads or torch.get_num_threads()  # which follows OMP_NUM_THREADS
         session = session_on(graph, device, threads)
-        return cls(graph, facts_in(said_by(session), card), session, threads)
+        return cls(graph, facts_in(said_by(session), card), session, threads, device)
 
     @property
     def providers(self) -> list[str]:
@@ -62,20 +61,41 @@ class OnnxRestorer:
     def device(self) -> str:
         return next(device for device, provider in PROVIDERS.items() if provider == self.provider)
 
+    @property
+    def place(self) -> str:
+        """Where PyTorch keeps what goes in and comes out: in the memory of the card, if it knows the card too."""
+        import torch
+
+        return "cuda" if self.device in ON_CUDA and torch.cuda.is_available() else "cpu"
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a user should know who thought that something else does the work."""
+        return tuple(
+            f"{provider} does not work here: {self.provider} does the work; `denoise doctor` tells more."
+            for provider in passed_over(self.wish, self.providers)
+        )
+
     def to(self, device: str) -> OnnxRestorer:
         if device == self.device:
             return self
-        return OnnxRestorer(self.graph, self.facts, session_on(self.graph, device, self.threads), self.threads)
+        session = session_on(self.graph, device, self.threads)
+        return OnnxRestorer(self.graph, self.facts, session, self.threads, device)
 
     def __call__(self, noisy: Tensor, survey: Tensor | None = None, **knobs: float) -> Tensor:
         import torch
 
+        if survey is None and self.measured:
+            survey = self.survey([noisy])
         surveys = surveys_for(len(noisy), survey)
         restored = [self.run(item, known, knobs)[0] for item, known in zip(noisy.split(1), surveys, strict=True)]
         return torch.cat(restored)
 
     def survey(self, pieces: Iterable[Tensor], **knobs: float) -> Tensor:
         """A graph that is given the survey of some pieces and another piece answers with that of all."""
+        if self.measured:
+            (whole,) = pieces
+            return together([self.measured(item, self) for item in whole.split(1)])
         known: list[Tensor | None] = []
         for piece in pieces:
             items = piece.split(1)
@@ -90,16 +110,36 @@ class OnnxRestorer:
         strange = set(knobs) - set(self.controls)
         if strange:
             raise TypeError(f"{self.facts.name} has no input called {' or '.join(sorted(strange))}")
-        feeds = {name: self.value(name, put, noisy, survey, knobs) for name, put in self.inputs.items()}
+        feeds = {name: self.value(name, put, survey, knobs) for name, put in self.inputs.items() if name != "noisy"}
         with memory_errors():
-            outputs = self.session.run(None, feeds)
-        return [torch.from_numpy(output).to(noisy.device) for output in outputs]
+            if noisy.is_cuda:
+                return self.bound(noisy, feeds)
+            outputs = self.session.run(None, {"noisy": noisy.detach().numpy(), **feeds})
+        return [torch.from_numpy(output) for output in outputs]
 
-    def value(self, name: str, put: Any, noisy: Tensor, survey: Tensor | None, knobs: Mapping[str, float]) -> Any:
+    def bound(self, noisy: Tensor, feeds: Mapping[str, Any]) -> list[Tensor]:
+        """The same where the signal lies: it is read there and written there, and no copy is made."""
+        import numpy as np
+        import torch
+
+        noisy = noisy.detach().contiguous()
+        if noisy.is_cuda:
+            torch.cuda.current_stream(noisy.device).synchronize()  # ONNX Runtime has a stream of its own
+        restored, rest = torch.empty_like(noisy), [put.name for put in self.session.get_outputs()[1:]]
+        binding, where = self.session.io_binding(), (noisy.device.type, noisy.device.index or 0, np.float32)
+        for name, value in feeds.items():
+            binding.bind_cpu_input(name, value)
+        binding.bind_input("noisy", *where, tuple(noisy.shape), noisy.data_ptr())
+        binding.bind_output("restored", *where, tuple(noisy.shape), restored.data_ptr())
+        for name in rest:
+            binding.bind_output(name)
+        self.session.run_with_iobinding(binding)
+        found = [value.numpy() for value in binding.get_outputs()[1:]]
+        return [restored, *(torch.from_numpy(value).to(noisy.device) for value in found)]
+
+    def value(self, name: str, put: Any, survey: Tensor | None, knobs: Mapping[str, float]) -> Any:
         import numpy as np
 
-        if name == "noisy":
-            return noisy.detach().cpu().numpy()
         if name == "survey":
             return np.zeros(no_rows(put.shape), np.float32) if survey is None else survey.detach().cpu().numpy()
         kind = np.int64 if put.type == "tensor(int64)" else np.float32
@@ -116,6 +156,12 @@ def surveys_for(count: int, survey: Tensor | None) -> list[Tensor | None]:
 def no_rows(shape: list[int | str]) -> tuple[int, ...]:
     """The shape of a survey that is not there: its axes of any length have none."""
     return tuple(size if isinstance(size, int) else 0 for size in shape)
+
+
+def method_of(facts: Facts) -> type[Method]:
+    from denoise.methods.method import find
+
+    return find(str(facts.card["method"]))
 
 
 def refuse_without_graph(card: Card) -> None:
@@ -151,73 +197,3 @@ def made_once(card: Card) -> Path:
 def cache_folder() -> Path:
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(cache) / "denoise" / "onnx"
-
-
-# ONNX Runtime
-
-
-def onnxruntime() -> ModuleType:
-    try:
-        import onnxruntime as runtime
-    except ModuleNotFoundError:
-        raise UserError(
-            "--engine onnx needs ONNX Runtime: pip install 'denoise-kit[cpu]', or [gpu] on a machine with CUDA."
-        ) from None
-    return runtime
-
-
-def session_on(graph: Path, device: str, threads: int) -> Any:
-    """A session whose first provider is the wished device's, for `auto` the best that really works."""
-    runtime = onnxruntime()
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = SILENT
-    wishes = wished_providers(device)
-    offered = [wish for wish in wishes if wish in runtime.get_available_providers()]
-    with hushed(runtime), readable(runtime, graph):
-        session = runtime.InferenceSession(graph, options, providers=list(dict.fromkeys([*offered, PROVIDERS["cpu"]])))
-    if session.get_providers()[0] not in wishes:
-        raise UserError(f"Device {device!r} cannot be used by ONNX Runtime here; `denoise doctor` lists what can.")
-    return session
-
-
-def wished_providers(device: str) -> list[str]:
-    if device == "auto":
-        return [PROVIDERS[wish] for wish in AUTO]
-    if device not in PROVIDERS:
-        raise UserError(unknown("device", device, ["auto", *PROVIDERS], "there are"))
-    return [PROVIDERS[device]]
-
-
-@contextmanager
-def hushed(runtime: ModuleType) -> Iterator[None]:
-    """A provider that does not load is an answer here and no error to print."""
-    runtime.set_default_logger_severity(SILENT)
-    try:
-        yield
-    finally:
-        runtime.set_default_logger_severity(WARNING)
-
-
-@contextmanager
-def readable(runtime: ModuleType, graph: Path) -> Iterator[None]:
-    faults = runtime.capi.onnxruntime_pybind11_state
-    try:
-        yield
-    except (faults.InvalidProtobuf, faults.InvalidGraph, faults.NoSuchFile, faults.Fail) as fault:
-        raise UserError(f"{graph}: ONNX Runtime cannot read it ({fault}); delete it and it is made again.") from None
-
-
-@contextmanager
-def memory_errors() -> Iterator[None]:
-    """ONNX Runtime's own exceptions derive from Exception alone."""
-    try:
-        yield
-    except Exception as trouble:
-        if any(sign in str(trouble) for sign in NO_MEMORY):
-            raise MemoryError(str(trouble)) from trouble
-        raise
-
-
-def said_by(session: Any) -> dict[str, str]:
-    return dict(session.get_modelmeta().custom_metadata_map)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+import statistics
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import torch
@@ -17,6 +18,10 @@ from denoise.restorer import Facts, Knob, Restorer
 from denoise.zoo import Card
 
 ALLOWED = 1e-4  # of full scale
+HALF_ALLOWED = 5e-3  # the same, in fp16
+LOSS_ALLOWED_DB = 0.15  # in int8
+LEAST_NOISE = 0.01  # standard deviation that is added, where next to nothing was taken away
+FRESH = 2  # seed of the noise that a loss is measured with; another one is calibrated with
 SIZES = {  # other ones than the graph was made with, odd ones too
     "audio": ((4000,), (9601,), (16001,)),
     "picture": ((31, 64), (64, 47), (101, 77)),
@@ -25,22 +30,61 @@ SIZES = {  # other ones than the graph was made with, odd ones too
 AMPLITUDE, GRAIN = 0.15, 0.05  # of the waves, and standard deviation of the noise
 
 
-def verify(graph: Path, card: Card, restorer: Restorer) -> float:
-    """The largest difference on the CPU; too large a one is an error."""
-    worst = worst_error(OnnxRestorer.opened(graph, card, "cpu"), restorer)
-    if not worst <= ALLOWED:
+def verify(
+    graph: Path,
+    card: Card,
+    restorer: Restorer,
+    precision: str = "fp32",
+    pieces: Sequence[Tensor] = (),
+    size: tuple[int, ...] | None = None,
+) -> float:
+    """The largest difference on the CPU, or for int8 the loss in decibels; too large a one is an error."""
+    ours = OnnxRestorer.opened(graph, card, "cpu")
+    if precision == "int8":
+        return refuse_loss(loss_db(ours, restorer, pieces), card)
+    worst, allowed = worst_error(ours, restorer, size), HALF_ALLOWED if precision == "fp16" else ALLOWED
+    if not worst <= allowed:
         raise UserError(
-            f"{card.name}: its ONNX graph differs from PyTorch by {worst:.1e} of full scale, and {ALLOWED:.0e} is "
-            "allowed: it was not written; use --engine torch."
+            f"{card.name}: its ONNX graph differs from PyTorch by {worst:.1e} of full scale, and {allowed:.0e} is "
+            f"allowed: it was not written; use {'--engine torch' if precision == 'fp32' else '--precision fp32'}."
         )
     return worst
 
 
-def worst_error(ours: Restorer, theirs: Restorer) -> float:
+def refuse_loss(loss: float, card: Card) -> float:
+    if not loss <= LOSS_ALLOWED_DB:
+        raise UserError(
+            f"{card.name}: in int8 it loses {loss:.2f} dB, and {LOSS_ALLOWED_DB} dB is allowed: it was not written; "
+            "use --precision fp16."
+        )
+    return loss
+
+
+def loss_db(ours: Restorer, theirs: Restorer, pieces: Sequence[Tensor]) -> float:
+    """By how many decibels PSNR, or the SNR of sound, is lower: mean over the pieces, without their noise, in fresh
+    noise of the same strength."""
+    return statistics.fmean(one_loss_db(ours, theirs, piece) for piece in pieces)
+
+
+def one_loss_db(ours: Restorer, theirs: Restorer, piece: Tensor) -> float:
+    noisy, clean = noisy_again(theirs, piece, FRESH)
+    mine, true = (float((made(noisy) - clean).square().mean()) for made in (ours, theirs))
+    return 10 * math.log10(max(mine, 1e-12) / max(true, 1e-12)) if math.isfinite(mine) else math.inf
+
+
+def noisy_again(restorer: Restorer, piece: Tensor, seed: int) -> tuple[Tensor, Tensor]:
+    """With white noise as strong as what was taken away, and without noise."""
+    clean = restorer(piece)
+    spread = (piece - clean).square().mean().sqrt().clamp(min=LEAST_NOISE)
+    return clean + spread * seeds.normal_like(clean, seed), clean
+
+
+def worst_error(ours: Restorer, theirs: Restorer, only: tuple[int, ...] | None = None) -> float:
+    """At three sizes, or at that one; for two seeds and two settings of all knobs."""
     facts = theirs.facts
     errors = [
         error
-        for size in SIZES[facts.kind]
+        for size in ([only] if only else SIZES[facts.kind])
         for seed in (1, 2)
         for knobs in settings(facts)
         for error in errors_of(ours, theirs, signal(facts, size, seed), knobs)

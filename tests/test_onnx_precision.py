@@ -1,0 +1,273 @@
+"""Graphs with shorter numbers: smaller, near enough, or refused with the number that was measured."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from PIL import Image
+from shelf import denoise
+from test_onnx import card_of, waves, weights_of
+from torch import Tensor, nn
+
+from denoise import seeds, zoo
+from denoise.errors import UserError
+from denoise.methods.method import Method, method
+from denoise.restorer import Facts
+
+onnxruntime = pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
+onnx = pytest.importorskip("onnx", reason="onnx is not installed")
+pytest.importorskip("onnxscript", reason="the exporter is not installed")
+
+from denoise.measure.first_result import seconds_until  # noqa: E402
+from denoise.measure.pieces import SIDE, pieces_of  # noqa: E402
+from denoise.onnx import export, precision, verify  # noqa: E402
+from denoise.onnx.session import OnnxRestorer, said_by  # noqa: E402
+
+pytestmark = pytest.mark.timeout(600)
+SMOOTH = torch.full((9,), 1 / 9).reshape(1, 1, 3, 3)
+
+
+@method("toy_smooth")
+class SmoothTwice(Method):
+    """Two convolutions, as a network has them."""
+
+    context = 2
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = (nn.Conv2d(3, 3, 3, padding=1, padding_mode="replicate") for _ in range(2))
+        for conv in (self.first, self.second):
+            conv.weight.data = torch.eye(3)[:, :, None, None] * SMOOTH + 0.001 * torch.randn(3, 3, 3, 3)
+
+    def forward(self, noisy: Tensor, survey: Tensor | None = None) -> Tensor:
+        restored: Tensor = self.second(torch.relu(self.first(noisy)))
+        return restored
+
+
+@pytest.fixture(scope="module")
+def card(tmp_path_factory: pytest.TempPathFactory) -> zoo.Card:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        weights = weights_of(SmoothTwice())
+    return card_of(tmp_path_factory.mktemp("models") / "smooth", "toy_smooth", weights=weights)
+
+
+@pytest.fixture(scope="module")
+def graphs(card: zoo.Card, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("kit")
+    pieces = [waves(64, 80, seed) for seed in range(3)]
+    return {kind: export.export_model(card, folder, kind, pieces) for kind in precision.PRECISIONS}
+
+
+def kinds_of(graph: Path) -> set[int]:
+    return {weights.data_type for weights in onnx.load(graph).graph.initializer if len(weights.dims) == 4}
+
+
+def test_names_and_labels_say_it(graphs: dict[str, Path], card: zoo.Card) -> None:
+    assert [path.name for path in graphs.values()] == ["smooth.onnx", "smooth-fp16.onnx", "smooth-int8.onnx"]
+    for kind, path in graphs.items():
+        assert said_by(OnnxRestorer.opened(path, card, "cpu").session)["precision"] == kind
+
+
+def test_weights_are_as_short_as_was_asked_for(graphs: dict[str, Path]) -> None:
+    kinds = onnx.TensorProto
+    assert {kind: kinds_of(path) for kind, path in graphs.items()} == {
+        "fp32": {kinds.FLOAT},
+        "fp16": {kinds.FLOAT16},
+        "int8": {kinds.INT8},
+    }
+    for path in graphs.values():
+        graph = onnx.load(path)
+        onnx.checker.check_model(graph, full_check=True)
+        assert {put.type.tensor_type.elem_type for put in [*graph.graph.input, *graph.graph.output]} == {kinds.FLOAT}
+
+
+@pytest.mark.parametrize(("kind", "apart"), [("fp16", 5e-3), ("int8", 2e-2)])
+def test_they_are_near_at_any_size(graphs: dict[str, Path], card: zoo.Card, kind: str, apart: float) -> None:
+    short, exact = OnnxRestorer.opened(graphs[kind], card, "cpu"), zoo.TorchRestorer.of(card)
+    for height, width in ((17, 90), (64, 64), (101, 3)):
+        off = float((short(waves(height, width)) - exact(waves(height, width))).abs().max())
+        assert 0 < off < apart
+
+
+def test_the_runtime_computes_in_whole_numbers(graphs: dict[str, Path], tmp_path: Path) -> None:
+    options = onnxruntime.SessionOptions()
+    options.optimized_model_filepath = str(tmp_path / "optimised.onnx")
+    onnxruntime.InferenceSession(graphs["int8"], options, providers=["CPUExecutionProvider"])
+    done = [node.op_type for node in onnx.load(tmp_path / "optimised.onnx").graph.node]
+    assert done.count("QLinearConv") == 2
+    assert "Conv" not in done
+    shipped = [node.op_type for node in onnx.load(graphs["int8"]).graph.node]
+    assert shipped.count("Conv") == 2, "graphs are not optimised for one runtime"
+
+
+def test_products_in_loops_are_shortened_too(tmp_path: Path) -> None:
+    import onnx_ir as ir
+
+    weights = np.array([[0.5, 0.25], [0.125, 0.5]], np.float32)
+    text = """<ir_version: 9, opset_import: ["" : 18]>
+    thrice (float[2,2] x) => (float[2,2] y) <float[2,2] w = {0.5, 0.25, 0.125, 0.5}, int64 n = {3}, bool go = {1}> {
+        y = Loop(n, go, x) <body = body (int64 i, bool more, float[2,2] h) => (bool on, float[2,2] g) {
+            on = Identity(more)
+            g = MatMul(h, w)
+        }>
+    }"""
+    model = ir.from_proto(onnx.parser.parse_model(text))
+    assert precision.halved(model) == 1
+    ir.save(model, tmp_path / "loop.onnx")
+    x = np.array([[1, 2], [3, 4]], np.float32)
+    session = onnxruntime.InferenceSession(tmp_path / "loop.onnx", providers=["CPUExecutionProvider"])
+    assert np.allclose(session.run(None, {"x": x})[0], x @ weights @ weights @ weights, rtol=2e-3)
+
+
+def test_what_rounding_would_harm_stays(card: zoo.Card, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(precision, "CLEAR_DB", 1000.0)
+    with pytest.raises(UserError, match=r"^smooth: nothing in it can be computed in int8; use --precision fp16\.$"):
+        export.export_model(card, tmp_path / "kit", "int8", [waves(64, 80)])
+    assert not list((tmp_path / "kit").iterdir())
+
+
+def test_ranges_are_those_that_were_seen() -> None:
+    seen = precision.Range()
+    seen.see(torch.tensor([0.5, 2.0]))
+    seen.see(torch.tensor([-0.5]))
+    assert (seen.low, seen.high, int(seen.zero)) == (-0.5, 2.0, 51)
+    noise = precision.Range()
+    noise.see(seeds.uniform_like(torch.zeros(100_000), 0) - 0.5)
+    assert noise.clear_db == pytest.approx(20 * math.log10(255), abs=0.1), "one part in 255, evenly spread"
+
+
+# What is refused
+
+
+def test_a_graph_in_halves_that_differs_is_refused(
+    card: zoo.Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "HALF_ALLOWED", 1e-9)
+    with pytest.raises(
+        UserError, match=r"differs from PyTorch by \d\.\de-0[3-5] .* 1e-09 is allowed.*--precision fp32"
+    ):
+        export.export_model(card, tmp_path, "fp16")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_graph_in_whole_numbers_that_loses_is_refused(
+    card: zoo.Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(verify, "LOSS_ALLOWED_DB", -5.0)
+    with pytest.raises(UserError, match=r"^smooth: in int8 it loses -?\d\.\d\d dB, and -5\.0 dB is allowed"):
+        export.export_model(card, tmp_path, "int8", [waves(64, 80)])
+    assert not list(tmp_path.iterdir())
+
+
+class Off:
+    """A blur, or the same with an error."""
+
+    def __init__(self, error: float) -> None:
+        self.error, self.facts = error, Facts("off", "picture")
+
+    def __call__(self, noisy: Tensor, survey: Tensor | None = None, **knobs: float) -> Tensor:
+        clean = nn.functional.avg_pool2d(noisy, 5, 1, 2)
+        return clean + self.error * seeds.normal_like(clean, 99)
+
+
+def test_the_loss_is_that_of_the_peak_signal_to_noise_ratio() -> None:
+    pieces = [waves(60, 70, seed) for seed in range(2)]
+    assert verify.loss_db(Off(0), Off(0), pieces) == 0
+    noisy, clean = verify.noisy_again(Off(0), pieces[0], verify.FRESH)
+    before = float((Off(0)(noisy) - clean).square().mean())
+    found = verify.loss_db(Off(before**0.5), Off(0), pieces[:1])
+    assert found == pytest.approx(10 * math.log10(2), abs=0.2), "as much error again"
+    assert verify.loss_db(Off(math.nan), Off(0), pieces) == math.inf
+
+
+def test_another_precision_is_refused(card: zoo.Card, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="Unknown precision 'int4'; did you mean int8"):
+        export.export_model(card, tmp_path, "int4")
+
+
+# Pieces
+
+
+def test_pieces_are_of_the_model_s_kind_and_size(tmp_path: Path) -> None:
+    (tmp_path / "deep").mkdir()
+    pixels = np.random.default_rng(0).integers(0, 255, (300, 100, 3), np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "deep" / "a.png")
+    soundfile.write(tmp_path / "b.wav", np.random.default_rng(0).uniform(-0.5, 0.5, (48_000, 2)), 48_000)
+    (piece,) = pieces_of(tmp_path, Facts("p", "picture", channels=3, multiple=8))
+    assert piece.shape == (1, 3, SIDE, 104)
+    assert torch.equal(piece[0, :, :, :100], torch.from_numpy(pixels[54:246].transpose(2, 0, 1) / np.float32(255)))
+    voices = pieces_of(tmp_path, Facts("s", "audio", rate=16_000, channels=1))
+    assert [voice.shape for voice in voices] == [(1, 1, 16_000)] * 2
+    with pytest.raises(UserError, match="no raw file in it to calibrate with; name a folder with --calibrate"):
+        pieces_of(tmp_path, Facts("r", "raw", channels=4))
+
+
+def test_the_command_does_it(card: zoo.Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DENOISE_MODELS", str(card.folder.parent))
+    (tmp_path / "mine").mkdir()
+    words = ["export", "smooth", "-o", tmp_path / "kit", "--precision", "int8", "--calibrate", tmp_path / "mine"]
+    refused = denoise(*words)
+    assert refused.exit_code == 2
+    assert "no picture in it to calibrate with" in refused.stderr
+    picture = (255 * waves(90, 90)[0].permute(1, 2, 0).numpy()).round().astype(np.uint8)
+    Image.fromarray(picture).save(tmp_path / "mine" / "a.png")
+    done = denoise(*words)
+    assert done.exit_code == 0, done.stderr
+    assert [path.name for path in (tmp_path / "kit").iterdir()] == ["smooth-int8.onnx"]
+
+
+def test_the_first_result_is_waited_for(graphs: dict[str, Path], card: zoo.Card) -> None:
+    shape = (1, 3, 20, 30)
+    assert 0 < seconds_until("by_graph", graphs["int8"], *shape, runs=1) < 60
+    with pytest.raises(UserError, match=r"by_graph nowhere\.onnx 1 3 20 30 failed: .*NO_SUCHFILE"):
+        seconds_until("by_graph", "nowhere.onnx", *shape, runs=1)
+
+
+def test_the_bench_compares_what_is_exact_enough(
+    card: zoo.Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DENOISE_MODELS", str(card.folder.parent))
+    monkeypatch.setattr(verify, "HALF_ALLOWED", 1e-9)
+    Image.fromarray((255 * waves(90, 90)[0].permute(1, 2, 0).numpy()).astype(np.uint8)).save(tmp_path / "a.png")
+    done = denoise("bench", "onnx", "--model", "smooth", "--limit", 1, "--data", tmp_path, "--json")
+    assert done.exit_code == 0, done.stderr
+    rows = json.loads(done.stdout)
+    assert [(row["model"], row["size"]) for row in rows] == [("smooth", "256×256"), ("smooth", "512×512")]
+    for row in rows:
+        assert row["fp16_s"] is row["fp16_faster"] is None
+        for kind in ("fp32", "int8"):
+            assert row[f"{kind}_faster"] == pytest.approx(row["torch_s"] / row[f"{kind}_s"], rel=0.3)
+    assert "smooth: its ONNX graph differs" in done.stderr
+
+
+# One size
+
+
+def test_a_graph_for_one_size(card: zoo.Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DENOISE_MODELS", str(card.folder.parent))
+    done = denoise("export", "smooth", "-o", tmp_path, "--static", "40x56")
+    assert done.exit_code == 0, done.stderr
+    made = OnnxRestorer.opened(tmp_path / "smooth-40x56.onnx", card, "cpu")
+    assert made.inputs["noisy"].shape == [1, 3, 40, 56]
+    assert float((made(waves(40, 56)) - zoo.TorchRestorer.of(card)(waves(40, 56))).abs().max()) < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("size", "why"),
+    [("40", "wants HEIGHTxWIDTH, multiples of 1"), ("0x40", "at least 1"), ("40xw", "as in 480x640")],
+)
+def test_another_size_is_refused(
+    card: zoo.Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: str, why: str
+) -> None:
+    monkeypatch.setenv("DENOISE_MODELS", str(card.folder.parent))
+    refused = denoise("export", "smooth", "-o", tmp_path, "--static", size)
+    assert refused.exit_code == 2
+    assert why in refused.stderr
+    assert not list(tmp_path.iterdir())
