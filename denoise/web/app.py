@@ -10,14 +10,17 @@ from typing import Any
 import gradio as gr
 
 from denoise.errors import UserError
+from denoise.web import limits
+from denoise.web.folder_room import folder_room
 from denoise.web.gate import no_links
-from denoise.web.order import LARGEST_UPLOAD_MB, Stops
+from denoise.web.lab_room import lab_room
+from denoise.web.order import Stops
 from denoise.web.picture_room import picture_room
 from denoise.web.sound_room import sound_room
 
 TITLE = "denoise"
 PROMISE = "Takes the noise out of a picture or a sound, and keeps everything else about the file as it was."
-ROOMS = {"Picture": picture_room, "Sound": sound_room}
+ROOMS = {"Picture": picture_room, "Sound": sound_room, "Folder": folder_room, "Noise lab": lab_room}
 KEPT_SECONDS, SWEEP_SECONDS = 3600, 300  # uploads and results are deleted after an hour
 MOST_WAITING = 20  # visitors in the queue; more are told to come back
 THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])  # no font is fetched
@@ -27,6 +30,16 @@ STYLE = """
 .refused { border-left: 4px solid #dc2626; padding: 0.25rem 0.75rem }
 .spectrogram { width: 100%; display: block }
 .quiet { opacity: 0.8 }
+.versions { border: 0; padding: 0; margin: 0 0 0.5rem; display: flex; flex-wrap: wrap; gap: 1rem }
+.versions legend { float: left }
+audio { width: 100% }
+.wide { overflow-x: auto }
+.wide table { width: 100%; border-collapse: collapse }
+.wide th, .wide td { text-align: left; padding: 0.25rem 0.5rem; border-bottom: 1px solid #8884; vertical-align: top }
+.wide progress { width: 6rem }
+figure { margin: 0 0 0.75rem }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(280px, 1fr)); gap: 0.5rem }
+.chart { width: 100%; height: auto; display: block }
 """
 
 
@@ -60,7 +73,7 @@ def serve(page: gr.Blocks, **more: Any) -> str:
         run_history=False,
         enable_monitoring=False,
         ssr_mode=False,
-        max_file_size=LARGEST_UPLOAD_MB << 20,
+        max_file_size=limits.LARGEST_UPLOAD_MB << 20,
         app_kwargs={"middleware": [no_links()]},
         **more,
     )

@@ -1,0 +1,204 @@
+"""The rooms of the page in a real browser: what a visitor gets is what the command gives, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from zipfile import ZipFile
+
+import numpy as np
+import pytest
+import soundfile
+from PIL import Image
+from shelf import denoise, during, photo, tone, tree
+
+pytest.importorskip("gradio", reason="the web extra is not installed")
+import browser
+from pages import Slow, Visit, a_picture, by_command, files_of_the_page, no_look_ups, served, until
+
+from denoise.web import shelf
+
+pytestmark = [pytest.mark.browser, pytest.mark.filterwarnings("ignore::Warning:gradio")]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def page_files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with files_of_the_page(tmp_path_factory.mktemp("web")) as place:
+        yield place
+
+
+@pytest.fixture(scope="module")
+def address(page_files: Path) -> Iterator[str]:
+    with no_look_ups() as looked_up, served() as found:
+        yield found
+    assert looked_up == []
+
+
+@pytest.fixture(scope="module")
+def chrome() -> Iterator[browser.Browser]:
+    with browser.opened() as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def window(chrome: browser.Browser, address: str) -> Iterator[Visit]:
+    sheet = chrome.new_page(viewport={"width": 1280, "height": 900})
+    yield Visit(sheet, address)
+    sheet.close()
+
+
+@pytest.fixture
+def visit(window: Visit) -> Iterator[Visit]:
+    """The same page for most tests, since loading it takes longer than they do."""
+    during.clear()
+    window.enter("picture")
+    yield window
+    during.clear()
+    assert window.left == []
+    window.reset()
+
+
+# Pictures
+
+
+def test_a_picture_comes_back_as_the_command_gives_it(visit: Visit, tmp_path: Path) -> None:
+    path = a_picture(tmp_path)
+    assert "150 × 100" in visit.give("picture", path)
+    assert "toy-picture" in visit.clean("picture")
+    slider = visit.sheet.locator("#picture-slider img")
+    assert slider.count() == 2
+    shown = [visit.sheet.request.get(slider.nth(n).get_attribute("src") or "").body() for n in (0, 1)]
+    fetched = visit.download("picture", tmp_path / "page")
+    assert fetched.name == "garden.clean.png"
+    assert fetched.read_bytes() == by_command(path, tmp_path / "command")
+    for png, file in zip(shown, (path, fetched), strict=True):
+        (tmp_path / "shown.png").write_bytes(png)
+        assert (np.asarray(Image.open(tmp_path / "shown.png")) == np.asarray(Image.open(file))).all(), "lossless"
+
+
+def test_a_control_that_is_moved_works_at_once_and_reaches_the_model(visit: Visit, tmp_path: Path) -> None:
+    path = a_picture(tmp_path)
+    visit.give("picture", path)
+    visit.set("Strength", 0.45)
+    visit.clean("picture")
+    visit.forget("#picture-outcome")
+    visit.set("Dim", 0.2)
+    visit.said("#picture-outcome")
+    wanted = by_command(path, tmp_path / "command", "--strength", 0.45, "--set", "dim=0.2")
+    assert visit.download("picture", tmp_path / "page").read_bytes() == wanted
+    assert wanted != by_command(path, tmp_path / "usual")
+
+
+def test_what_was_removed_can_be_seen(visit: Visit, tmp_path: Path) -> None:
+    visit.give("picture", a_picture(tmp_path))
+    visit.clean("picture")
+    visit.sheet.get_by_label("After | removed").check()
+    right = visit.sheet.locator("#picture-slider img").nth(1)
+    assert until(lambda: "removed" in (right.get_attribute("src") or "") or "removed" in visit.sheet.content())
+
+
+# Sound
+
+
+def test_a_sound_comes_back_as_the_command_gives_it(visit: Visit, tmp_path: Path, page_files: Path) -> None:
+    path = tone(tmp_path / "bell.wav", seconds=1.5, channels=2)
+    visit.enter("audio")
+    assert "24-bit" in visit.give("audio", path)
+    assert "toy-sound" in visit.clean("audio")
+    for name in ("before", "after", "removed"):
+        visit.sheet.get_by_alt_text(f"Spectrogram {name}: 0 to 4 kHz over 1.5 s").wait_for()
+    fetched = visit.download("audio", tmp_path / "page")
+    assert soundfile.info(fetched).subtype == "PCM_24"
+    assert fetched.read_bytes() == by_command(path, tmp_path / "command")
+    newest = max(page_files.glob("*/removed.wav"), key=lambda found: found.stat().st_mtime_ns)
+    removed, noisy = (soundfile.read(found)[0] for found in (newest, path))
+    assert np.abs(removed - noisy / 2).max() < 1e-4, "the toy halves the sound"
+
+
+HEARD = """
+() => [...document.querySelectorAll('#audio-player audio')].map(one => [one.currentTime, !one.muted && one.volume > 0])
+"""
+
+
+def test_another_version_is_heard_from_the_same_place(visit: Visit, tmp_path: Path) -> None:
+    visit.enter("audio")
+    visit.give("audio", tone(tmp_path / "long.wav", seconds=8))
+    visit.clean("audio")
+    visit.sheet.evaluate("document.querySelector('#audio-player audio').currentTime = 2")
+    visit.sheet.evaluate("document.querySelector('#audio-player audio').play()")
+    visit.sheet.wait_for_function("document.querySelector('#audio-player audio').currentTime > 2.2")
+    for number, name in enumerate(("Before", "After", "Removed")):
+        visit.sheet.locator("#audio-player").get_by_label(name, exact=True).first.check()
+        visit.sheet.wait_for_timeout(200)
+        heard = visit.sheet.evaluate(HEARD)
+        assert [audible for _, audible in heard] == [number == other for other in range(3)]
+        times = [time for time, _ in heard]
+        assert min(times) > 2
+        assert max(times) - min(times) < 0.3
+
+
+# Folder
+
+
+def test_a_folder_comes_back_as_the_command_gives_it(visit: Visit, tmp_path: Path) -> None:
+    noisy = tmp_path / "noisy"
+    files = [photo(noisy / "b.png"), tone(noisy / "c.wav"), tone(noisy / "d.flac")]
+    broken = noisy / "e.png"
+    broken.write_text("Dear reader")
+    visit.enter("folder")
+    visit.sheet.set_input_files("#folder-upload input[type=file]", [*files, broken])
+    visit.sheet.locator("#folder-upload").get_by_text("e", exact=True).first.wait_for()
+    visit.set("Strength", 0.5)
+    assert visit.clean("folder") == "3 cleaned, 1 failed."
+    rows = visit.sheet.locator("#folder-queue tbody tr").all_inner_texts()
+    assert len(rows) == 4
+    assert sum("cleaned" in row and "toy" in row for row in rows) == 3
+    assert "text file" in next(row for row in rows if "e.png" in row)
+    result = denoise("clean", noisy, "-o", tmp_path / "command", "--strength", 0.5)
+    assert result.exit_code == 3
+    with ZipFile(visit.download("folder", tmp_path / "page")) as archive:
+        for path in files:
+            assert archive.read(path.name) == (tmp_path / "command" / path.name).read_bytes()
+        assert sorted(archive.namelist()) == sorted([*(path.name for path in files), "report.json", "report.md"])
+        report = json.loads(archive.read("report.json"))
+        assert report["totals"]["cleaned"] == 3
+        assert str(tmp_path) not in archive.read("report.json").decode() + archive.read("report.md").decode()
+        assert "denoise-" not in json.dumps([one["input"] for one in report["files"]])
+
+
+# Noise lab
+
+
+def test_noise_is_added_and_scored_as_the_command_does_it(visit: Visit, tmp_path: Path) -> None:
+    clean = photo(tmp_path / "scene.png", 64, 80)
+    visit.enter("lab")
+    visit.sheet.set_input_files("#lab-upload input[type=file]", clean)
+    visit.sheet.get_by_label("Sigma", exact=True).fill("12")
+    visit.sheet.click("#lab-add")
+    assert "Gaussian, sigma 12 of 255" in visit.said("#lab-outcome")
+    assert visit.sheet.locator("#lab-charts svg").count() == 3
+    noisy = visit.download("lab-noisy", tmp_path / "page")
+    wanted = tmp_path / "wanted.png"
+    assert denoise("noise", "add", "gaussian", clean, "-o", wanted, "--set", "sigma=12").exit_code == 0
+    assert noisy.read_bytes() == wanted.read_bytes()
+    visit.sheet.click("#lab-clean")
+    assert "toy-picture" in visit.said("#lab-scores")
+    assert visit.sheet.locator("#lab-scores tbody tr").count() == 2
+    cleaned = visit.download("lab", tmp_path / "page")
+    assert cleaned.read_bytes() == by_command(noisy, tmp_path / "command")
+
+
+def test_a_camera_is_measured(visit: Visit, tmp_path: Path) -> None:
+    visit.enter("lab")
+    visit.sheet.get_by_role("tab", name="Fit a camera").click()
+    visit.sheet.get_by_role("button", name="Try a virtual camera").click()
+    visit.sheet.get_by_text("dark-0").first.wait_for()
+    visit.sheet.click("#fit-start")
+    visit.sheet.locator("#fit-curve svg").wait_for()
+    told = visit.sheet.inner_text("#fit-words")
+    gain = float(re.search(r"gain\s+([0-9.]+)", told)[1])  # type: ignore[index]
+    assert abs(gain / 1.5 - 1) < 0.05
+    visit.sheet.get_by_role("tab", name="Add noise").click()
