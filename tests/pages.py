@@ -16,6 +16,7 @@ from pathlib import Path
 import browser
 import numpy as np
 import pytest
+import raws
 from browser import HERE, strangers
 from PIL import Image
 from shelf import denoise, shelve
@@ -49,7 +50,9 @@ def by_command(path: Path, folder: Path, *more: object) -> bytes:
 def files_of_the_page(folder: Path) -> Iterator[Path]:
     """Where the page keeps its files, with models that only halve."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("DENOISE_MODELS", str(shelve(folder / "models")))
+        models = shelve(folder / "models")
+        shutil.copytree(raws.MODELS / "toy-raw", models / "toy-raw")
+        patch.setenv("DENOISE_MODELS", str(models))
         place = folder / "page"
         place.mkdir()
         patch.setenv("GRADIO_TEMP_DIR", str(place))

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from zipfile import ZipFile
 
 import numpy as np
 import pytest
+import raws
 import soundfile
+import tifffile
 from PIL import Image
 from shelf import denoise, during, photo, tone, tree
 
@@ -97,7 +98,7 @@ def test_what_was_removed_can_be_seen(visit: Visit, tmp_path: Path) -> None:
     visit.clean("picture")
     visit.sheet.get_by_label("After | removed").check()
     right = visit.sheet.locator("#picture-slider img").nth(1)
-    assert until(lambda: "removed" in (right.get_attribute("src") or "") or "removed" in visit.sheet.content())
+    assert until(lambda: str(right.get_attribute("src")).endswith("removed.png"))
 
 
 # Sound
@@ -202,3 +203,179 @@ def test_a_camera_is_measured(visit: Visit, tmp_path: Path) -> None:
     gain = float(re.search(r"gain\s+([0-9.]+)", told)[1])  # type: ignore[index]
     assert abs(gain / 1.5 - 1) < 0.05
     visit.sheet.get_by_role("tab", name="Add noise").click()
+
+
+# Depth
+
+
+def test_sixteen_bits_stay_sixteen_bits(visit: Visit, tmp_path: Path) -> None:
+    path = tmp_path / "deep.tif"
+    tifffile.imwrite(path, np.random.default_rng(1).integers(0, 65536, (40, 50, 3), np.uint16))
+    assert "16-bit" in visit.give("picture", path)
+    visit.clean("picture")
+    fetched = visit.download("picture", tmp_path / "page")
+    assert tifffile.imread(fetched).dtype == np.uint16
+    assert fetched.read_bytes() == by_command(path, tmp_path / "command")
+
+
+def test_camera_raw_is_shown_developed_and_comes_back_as_a_mosaic(visit: Visit, tmp_path: Path) -> None:
+    path = raws.dng(tmp_path / "scene.dng")
+    assert "raw mosaic, 80×64" in visit.give("picture", path)
+    assert "toy-raw" in visit.clean("picture")
+    assert visit.sheet.locator("#picture-slider img").count() == 2
+    fetched = visit.download("picture", tmp_path / "page")
+    assert fetched.name == "scene.clean.dng"
+    assert fetched.read_bytes() == by_command(path, tmp_path / "command")
+    visit.choose("A raw file becomes", "tiff (.tif)")
+    visit.clean("picture")
+    developed = visit.download("picture", tmp_path / "page")
+    assert developed.read_bytes() == by_command(path, tmp_path / "developed", "--develop", "tiff")
+    assert tifffile.imread(developed).dtype == np.uint16
+    visit.give("picture", photo(tmp_path / "a.png"))
+    assert "toy-picture" in visit.clean("picture")
+
+
+# What goes wrong
+
+
+@pytest.mark.parametrize(("room", "name"), [("picture", "letter.png"), ("audio", "letter.wav")])
+def test_a_letter_is_no_picture_and_no_sound(visit: Visit, room: str, name: str, tmp_path: Path) -> None:
+    path = tmp_path / name
+    path.write_text("Dear reader,\nthis is a letter.\n")
+    visit.enter(room)
+    sentence = visit.give(room, path)
+    assert sentence.startswith(f"{name}: ")
+    assert "text" in sentence
+    assert "/" not in sentence
+    assert visit.sheet.locator(f"#{room}-about [role=alert]").count() == 1
+    assert visit.clean(room) == sentence
+    assert "Traceback" not in visit.sheet.inner_text("body")
+    assert not visit.sheet.locator(f"#{room}-download").is_visible()
+
+
+def test_a_model_that_has_gone_is_told_and_another_can_be_chosen(visit: Visit, tmp_path: Path) -> None:
+    visit.choose("Model", "gone")
+    visit.sheet.get_by_role("alert").get_by_text("Unknown model 'gone'").wait_for()
+    visit.choose("Model", "toy-picture")
+    visit.give("picture", a_picture(tmp_path))
+    assert "toy-picture" in visit.clean("picture")
+    visit.choose("Model", "auto (toy-picture)")
+
+
+def test_without_a_file_there_is_a_hint(visit: Visit) -> None:
+    for room, words in (("picture", "No file yet"), ("folder", "No files yet")):
+        visit.enter(room)
+        assert words in visit.clean(room)
+    visit.enter("lab")
+    visit.sheet.get_by_role("tab", name="Fit a camera").click()
+    visit.sheet.locator("#fit-darks-upload").get_by_label("Clear").click()
+    visit.forget("#fit-outcome")
+    visit.sheet.click("#fit-start")
+    assert "No dark frames yet" in visit.said("#fit-outcome")
+    visit.sheet.get_by_role("tab", name="Add noise").click()
+
+
+# Stopping
+
+
+@pytest.mark.parametrize("room", ["picture", "folder"])
+def test_stop_really_stops_and_nothing_stays(visit: Visit, room: str, tmp_path: Path, page_files: Path) -> None:
+    slow, path = Slow(), a_picture(tmp_path, 700, 700, f"{room}.png")
+    visit.enter(room)
+    visit.sheet.set_input_files(f"#{room}-upload input[type=file]", path)
+    visit.sheet.locator(f"#{room}-upload").get_by_text(room, exact=True).first.wait_for()
+    during.append(slow)
+    visit.forget(f"#{room}-outcome")
+    visit.sheet.click(f"#{room}-clean")
+    assert until(lambda: slow.pieces > 0)
+    visit.sheet.click(f"#{room}-stop")
+    assert re.search("Stopped|Cancelled", visit.said(f"#{room}-outcome"))
+    assert slow.stands_still()
+    assert slow.pieces < 36
+    assert [found for found in tree(page_files) if f"{room}.clean" in found or f"out/{room}" in found] == []
+
+
+def test_the_work_stops_when_the_visitor_leaves(chrome: browser.Browser, address: str, tmp_path: Path) -> None:
+    slow = Slow()
+    visit = Visit(chrome.new_page(), address)
+    visit.give("picture", a_picture(tmp_path, 700, 700))
+    during.append(slow)
+    visit.sheet.click("#picture-clean")
+    assert until(lambda: slow.pieces > 0)
+    visit.sheet.close()
+    assert until(slow.stands_still)
+    assert slow.pieces < 36
+    during.clear()
+
+
+# For everybody
+
+
+@pytest.mark.parametrize(("room", "name"), [("picture", "photo.png"), ("audio", "tape.flac")])
+def test_an_example_works_at_one_click(visit: Visit, room: str, name: str, tmp_path: Path) -> None:
+    if not shelf.SAMPLES.is_dir():
+        pytest.skip("samples/ is not there")
+    before = tree(shelf.SAMPLES)
+    visit.enter(room)
+    visit.sheet.locator("button", has_text=f"Try {name}").locator("visible=true").click()
+    assert re.search(r"noise of sigma \d+|dBFS", visit.said(f"#{room}-about"), re.IGNORECASE)
+    visit.clean(room)
+    wanted = by_command(shelf.SAMPLES / name, tmp_path / "command")
+    assert visit.download(room, tmp_path / "page").read_bytes() == wanted
+    assert tree(shelf.SAMPLES) == before
+
+
+def test_the_microphone_gives_a_file_to_clean(chrome: browser.Browser, address: str) -> None:
+    allowed = chrome.new_context(permissions=["microphone"])
+    visit = Visit(allowed.new_page(), address)
+    visit.enter("audio")
+    visit.sheet.get_by_role("button", name="Record").click()
+    visit.sheet.get_by_role("button", name="Record", exact=True).last.click()
+    visit.sheet.wait_for_timeout(1500)
+    visit.sheet.get_by_role("button", name="Stop", exact=True).first.click()
+    assert "kHz" in visit.said("#audio-about")
+    assert "toy-sound" in visit.clean("audio")
+    allowed.close()
+    assert visit.left == []
+
+
+NAMELESS = """
+() => [...document.querySelectorAll('input, button, select, textarea, audio')].filter(
+  one => one.checkVisibility() && one.type !== 'hidden' && !(one.getAttribute('aria-label') || one.innerText.trim()
+    || one.title || one.labels?.length || one.getAttribute('aria-labelledby'))).map(one => one.outerHTML.slice(0, 200))
+"""
+
+
+def test_on_a_phone_it_fits_and_everything_has_a_name(chrome: browser.Browser, address: str, tmp_path: Path) -> None:
+    visit = Visit(chrome.new_page(viewport={"width": 360, "height": 740}), address)
+    for room, path in {"picture": photo(tmp_path / "a.png"), "audio": tone(tmp_path / "a.wav")}.items():
+        visit.enter(room)
+        visit.give(room, path)
+        visit.clean(room)
+        fits(visit)
+    visit.enter("folder")
+    visit.sheet.set_input_files("#folder-upload input[type=file]", tmp_path / "a.png")
+    visit.sheet.locator("#folder-upload").get_by_text("a", exact=True).first.wait_for()
+    visit.clean("folder")
+    fits(visit)
+    visit.enter("lab")
+    visit.sheet.wait_for_selector("#lab-add")
+    fits(visit)
+    visit.sheet.close()
+    assert visit.left == []
+
+
+def fits(visit: Visit) -> None:
+    assert visit.sheet.evaluate("document.documentElement.scrollWidth") <= 360
+    assert visit.sheet.evaluate(NAMELESS) == []
+
+
+def test_the_keyboard_is_enough(visit: Visit, tmp_path: Path) -> None:
+    visit.give("picture", a_picture(tmp_path))
+    visit.forget("#picture-outcome")
+    visit.sheet.locator("#picture-clean").focus()
+    visit.sheet.keyboard.press("Enter")
+    assert "toy-picture" in visit.said("#picture-outcome")
+    visit.sheet.get_by_label("Before | after").focus()
+    visit.sheet.keyboard.press("ArrowDown")
+    assert visit.sheet.get_by_label("After | removed").is_checked()

@@ -11,11 +11,13 @@ import gradio as gr
 
 from denoise.errors import UserError
 from denoise.web import limits
+from denoise.web.api import offer
 from denoise.web.folder_room import folder_room
 from denoise.web.gate import no_links
 from denoise.web.lab_room import lab_room
 from denoise.web.order import Stops
 from denoise.web.picture_room import picture_room
+from denoise.web.shelf import keep_swept
 from denoise.web.sound_room import sound_room
 
 TITLE = "denoise"
@@ -59,6 +61,7 @@ def build() -> gr.Blocks:
                     room(stops)
                 except UserError as trouble:  # there is no model for this kind
                     gr.Markdown(str(trouble))
+        offer()
         page.unload(leave)
     page.queue(max_size=MOST_WAITING)
     return page
@@ -66,6 +69,7 @@ def build() -> gr.Blocks:
 
 def serve(page: gr.Blocks, **more: Any) -> str:
     """Serves it and answers with its address."""
+    keep_swept(SWEEP_SECONDS, KEPT_SECONDS)
     _, address, _ = page.launch(
         theme=THEME,
         css=STYLE,
@@ -84,6 +88,8 @@ def main(
     host: str = "127.0.0.1", port: int | None = None, share: bool = False, auth: tuple[str, str] | None = None
 ) -> None:
     """Serves the page until it is interrupted. Its files lie in a folder of its own, which then goes."""
+    if share and auth is None:
+        raise UserError("--share opens the page to everyone who has the link; give --auth NAME:PASSWORD with it.")
     with TemporaryDirectory(prefix="denoise-page-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
         page = build()
@@ -94,6 +100,16 @@ def main(
             raise UserError(f"The page cannot be opened at {host}, port {port}: {reason(trouble)}") from trouble
         print(f"The page is at {address}; Ctrl+C ends it.", file=sys.stderr)
         page.block_thread()
+
+
+def named(auth: str | None) -> tuple[str, str] | None:
+    """NAME:PASSWORD, as it was typed."""
+    if auth is None:
+        return None
+    name, colon, password = auth.partition(":")
+    if not (name and colon and password):
+        raise UserError("--auth wants NAME:PASSWORD, both of them; or name neither, and leave it out.")
+    return name, password
 
 
 def reason(trouble: OSError) -> str:

@@ -6,16 +6,17 @@ import logging
 import re
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from denoise.batch.file import Say, Tick, clean_file, sentence
 from denoise.batch.plan import Job, beside
 from denoise.batch.recipe import Recipe, ready
 from denoise.errors import Cancelled, UserError
+from denoise.measure.effect import Effect
 from denoise.media.find import NAMES
 from denoise.media.recording import in_words
-from denoise.report import Work
+from denoise.report import Outcome, Work
 from denoise.signals import Kind
 from denoise.web.limits import refuse
 from denoise.web.shelf import folder_on
@@ -82,7 +83,8 @@ class Order:
             target = folder / beside(self.source, self.develop).name
             done = clean_file(Job(self.source, target, self.kind), restoring, tick, saying)
         seconds = time.perf_counter() - begun
-        return Filled(self.source, target, self.kind, self.recipe, restoring.work, seconds, (*told, *done.notes))
+        notes = (*told, *done.notes)
+        return Filled(self.source, target, self.kind, self.recipe, restoring.work, seconds, notes, done.effect)
 
 
 @dataclass(frozen=True)
@@ -94,6 +96,13 @@ class Filled:
     work: Work
     seconds: float
     notes: tuple[str, ...] = ()
+    effect: Effect = field(default_factory=dict)
+
+    @property
+    def outcome(self) -> Outcome:
+        """For programs; files are told by their names alone."""
+        names = Path(self.source.name), Path(self.target.name)
+        return Outcome(names[0], "cleaned", names[1], self.kind, self.work, self.seconds, self.notes, self.effect)
 
     @property
     def lines(self) -> list[str]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from shutil import copy, rmtree
 from tempfile import mkdtemp
@@ -38,6 +40,27 @@ def folder_on(shelf: Path) -> Iterator[Path]:
     except BaseException:
         rmtree(folder)
         raise
+
+
+def sweep(place: Path, kept_s: float) -> None:
+    """Deletes every folder in which nothing was written for so long, and leaves what is being worked on."""
+    for folder in [entry for entry in place.iterdir() if entry.is_dir()]:
+        with suppress(OSError):  # somebody else deletes there too
+            newest = max(path.lstat().st_ctime for path in (folder, *folder.rglob("*")))
+            if time.time() - newest > kept_s:
+                rmtree(folder)
+
+
+def keep_swept(every_s: float, kept_s: float) -> None:
+    """For as long as the page's folder is there."""
+    place = shelf()
+
+    def sweeping() -> None:
+        while place.exists():
+            sweep(place, kept_s)
+            time.sleep(every_s)
+
+    threading.Thread(target=sweeping, daemon=True).start()
 
 
 def samples(*kinds: Kind, folder: Path | None = None) -> list[Path]:
