@@ -19,7 +19,10 @@ import pytest
 import raws
 from browser import HERE, strangers
 from PIL import Image
-from shelf import denoise, shelve
+from shelf import denoise as command
+from shelf import shelve
+
+import denoise.web  # noqa: F401  before gradio, which it keeps at home
 
 UPLOAD = "#{}-upload input[type=file]"
 PATIENCE_MS = int(os.environ.get("PATIENCE_MS", "60000"))  # machines differ in speed
@@ -41,7 +44,7 @@ def a_picture(folder: Path, height: int = 100, width: int = 150, name: str = "ga
 
 
 def by_command(path: Path, folder: Path, *more: object) -> bytes:
-    result = denoise("clean", path, "-o", f"{folder}/", *more)
+    result = command("clean", path, "-o", f"{folder}/", *more)
     assert result.exit_code == 0, result.output
     return next(folder.glob(f"{path.stem}.*")).read_bytes()
 

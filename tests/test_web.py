@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,20 +16,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import numpy as np
 import pytest
-from shelf import during, photo, tone, tree
+import torch
+from pages import a_file, a_picture, answer, asked, by_command, files_of_the_page, no_look_ups, served, until, upload
+from shelf import RATE, during, photo, tone, tree
+from torch import Tensor
 
 pytest.importorskip("gradio", reason="the web extra is not installed")
-from pages import a_file, a_picture, answer, asked, by_command, files_of_the_page, no_look_ups, served, until, upload
 
-from denoise import zoo
+from denoise import seeds, zoo
 from denoise.batch.recipe import Recipe
 from denoise.errors import BadFile, Cancelled, UserError
+from denoise.methods.method import Method, method
 from denoise.noise.laws import laws, made
 from denoise.web import app, controls, lab_controls, limits, shelf
 from denoise.web.folder_order import Folder
+from denoise.web.lab_order import noisy_file, portrait
 from denoise.web.limits import refuse, refuse_many
 from denoise.web.order import Order, Stops, complaint
+from denoise.web.sound_room import unsure
 
 if TYPE_CHECKING:
     from gradio_client import Client
@@ -161,6 +168,42 @@ def test_sentences_tell_no_path_and_surprises_are_logged(tmp_path: Path, caplog:
     assert caplog.records[0].exc_info
 
 
+# Doubts
+
+
+@method("toy_dice")
+class ToyDice(Method):
+    """Half of it, and noise of its own."""
+
+    kind = "audio"
+    channels = None
+    piece = 6000
+    seeded = True
+
+    def forward(
+        self, noisy: Tensor, survey: Tensor | None = None, seed: int = 0, start: int = 0, rate: float = RATE
+    ) -> Tensor:
+        return noisy / 2 + seeds.normal(seed, torch.arange(noisy.shape[-1]) + start) / 100
+
+
+def test_where_a_diffusion_is_not_sure_is_drawn_and_can_be_stopped(tmp_path: Path) -> None:
+    folder = Path(os.environ["DENOISE_MODELS"]) / "toy-dice"
+    folder.mkdir()
+    (folder / "model.toml").write_text('name = "toy-dice"\nkind = "audio"\nmethod = "toy_dice"\n')
+    filled = Order(tone(tmp_path / "a.wav"), "audio", Recipe("toy-dice"), tmp_path).fill(lambda share: None)
+    shares: list[float] = []
+    assert 'alt="Spectrogram unsure' in unsure(filled, shares.append)
+    assert shares[-1] == 1
+    assert len(shares) >= 4
+
+    def stop(share: float) -> None:
+        raise Cancelled
+
+    with pytest.raises(Cancelled):
+        unsure(filled, stop)
+    shutil.rmtree(folder)
+
+
 # Made from facts
 
 
@@ -191,6 +234,33 @@ def test_every_parameter_of_every_law_has_a_control_that_begins_with_a_law() -> 
 def test_no_model_is_named_in_the_code_of_the_page() -> None:
     code = "".join(path.read_text() for path in Path(app.__file__).parent.glob("*.py"))
     assert [name for name in zoo.cards() if re.search(rf"\b{re.escape(name)}\b", code)] == []
+
+
+# Noise in curves
+
+
+def test_every_kind_of_noise_is_drawn(tmp_path: Path) -> None:
+    mosaic = tmp_path / "clean.npy"
+    np.save(mosaic, np.tile(np.linspace(0, 4000, 96, dtype=np.uint16), (64, 1)))
+    cases = [
+        (photo(tmp_path / "a.png", 64, 64), "poisson", {"peak": "60"}, {}, 3),
+        (tone(tmp_path / "a.wav"), "coloured", {}, {"snr_db": 5.0}, 2),
+        (mosaic, "camera", {"gain_dn_per_e": "2", "read_dn": "4"}, {}, 3),
+    ]
+    for number, (clean, law, words, more, charts) in enumerate(cases):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        drawn = portrait(noisy_file(clean, law, words, 0, folder, **more))
+        assert drawn.count("<svg") == charts
+        assert "nan" not in drawn
+
+
+def test_a_law_that_is_made_of_files_asks_for_them(tmp_path: Path) -> None:
+    voice = tone(tmp_path / "a.wav")
+    with pytest.raises(UserError, match="drop them into its box"):
+        noisy_file(voice, "babble", {}, 0, tmp_path)
+    others = [tone(tmp_path / "voices" / f"{n}.wav", level=0.1 * n) for n in (1, 2)]
+    assert noisy_file(voice, "babble", {"talkers": "2"}, 0, tmp_path, others).noisy.is_file()
 
 
 # Kept at home

@@ -8,17 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from zipfile import ZipFile
 
+import browser
 import numpy as np
 import pytest
 import raws
 import soundfile
 import tifffile
+from pages import Slow, Visit, a_picture, by_command, files_of_the_page, no_look_ups, served, until
 from PIL import Image
 from shelf import denoise, during, photo, tone, tree
 
 pytest.importorskip("gradio", reason="the web extra is not installed")
-import browser
-from pages import Slow, Visit, a_picture, by_command, files_of_the_page, no_look_ups, served, until
 
 from denoise.web import shelf
 
@@ -205,6 +205,22 @@ def test_a_camera_is_measured(visit: Visit, tmp_path: Path) -> None:
     visit.sheet.get_by_role("tab", name="Add noise").click()
 
 
+PASTE = """
+async () => {
+  const canvas = Object.assign(document.createElement('canvas'), {width: 21, height: 13});
+  const png = await new Promise(done => canvas.toBlob(done, 'image/png'));
+  const data = new DataTransfer();
+  data.items.add(new File([png], 'pasted.png', {type: 'image/png'}));
+  document.dispatchEvent(new ClipboardEvent('paste', {clipboardData: data, bubbles: true}));
+}
+"""
+
+
+def test_a_picture_can_be_pasted(visit: Visit) -> None:
+    visit.sheet.evaluate(PASTE)
+    assert "21 × 13" in visit.said("#picture-about")
+
+
 # Depth
 
 
@@ -265,6 +281,8 @@ def test_a_model_that_has_gone_is_told_and_another_can_be_chosen(visit: Visit, t
 def test_without_a_file_there_is_a_hint(visit: Visit) -> None:
     for room, words in (("picture", "No file yet"), ("folder", "No files yet")):
         visit.enter(room)
+        for button in visit.sheet.locator(f"#{room}-upload").get_by_label("Clear").all():
+            button.click()
         assert words in visit.clean(room)
     visit.enter("lab")
     visit.sheet.get_by_role("tab", name="Fit a camera").click()
@@ -377,5 +395,6 @@ def test_the_keyboard_is_enough(visit: Visit, tmp_path: Path) -> None:
     visit.sheet.keyboard.press("Enter")
     assert "toy-picture" in visit.said("#picture-outcome")
     visit.sheet.get_by_label("Before | after").focus()
-    visit.sheet.keyboard.press("ArrowDown")
-    assert visit.sheet.get_by_label("After | removed").is_checked()
+    visit.sheet.keyboard.press("Tab")
+    visit.sheet.keyboard.press("Space")
+    assert until(visit.sheet.get_by_label("After | removed").is_checked)

@@ -17,7 +17,7 @@ Floats = NDArray[np.floating[Any]]
 def noise_map(pixels: Floats, restorer: Restorer) -> Floats | None:
     """(H, W, C), white is 1 -> standard deviations of 255, (h, w), all that is measured of a place as one number."""
     measured = getattr(restorer, "noise_map", None)  # a graph has none
-    if measured is None:
+    if measured is None or restorer.facts.kind != "picture":
         return None
     noisy = torch.from_numpy(np.ascontiguousarray(pixels.transpose(2, 0, 1), dtype=np.float32))
     found: torch.Tensor | None = measured(coloured(noisy, restorer.facts))

@@ -41,7 +41,20 @@ audio { width: 100% }
 .wide progress { width: 6rem }
 figure { margin: 0 0 0.75rem }
 .charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(280px, 1fr)); gap: 0.5rem }
+@media (max-width: 480px) { .tab-container button { padding-inline: 0.4rem; font-size: 0.85rem } }
 .chart { width: 100%; height: auto; display: block }
+"""
+
+# What is pasted goes to the first empty place for files that can be seen.
+PASTING = """
+() => document.addEventListener('paste', event => {
+  const files = event.clipboardData?.files;
+  const wanting = [...document.querySelectorAll('[id$=-upload] input[type=file]')];
+  const place = wanting.find(one => one.closest('[id$=-upload]').checkVisibility());
+  if (!files?.length || !place) return;
+  place.files = files;
+  place.dispatchEvent(new Event('change', {bubbles: true}));
+})
 """
 
 
@@ -73,6 +86,7 @@ def serve(page: gr.Blocks, **more: Any) -> str:
     _, address, _ = page.launch(
         theme=THEME,
         css=STYLE,
+        js=PASTING,
         footer_links=[],
         run_history=False,
         enable_monitoring=False,

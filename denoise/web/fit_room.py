@@ -69,7 +69,7 @@ class Form:
             told = "Empty: by the files."
             gain = gr.Number(None, minimum=0, label="Gain, DN per electron", info="Empty: by the flat frames.")
             black, white = (gr.Number(None, minimum=0, label=f"{what} level, DN", info=told) for what in LEVELS)
-            cfa = gr.Dropdown([told, *TILES], value=told, label="Colour filter", filterable=False)
+            cfa = gr.Dropdown([told, *TILES], value=told, label="Colour filter", interactive=True, filterable=False)
             iso = gr.Number(None, minimum=1, precision=0, label="ISO", info=told)
             name = gr.Textbox("", label="Name of the camera", info=told)
         return cls(darks, flats, gain, black, white, cfa, iso, name)

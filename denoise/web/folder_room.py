@@ -48,7 +48,7 @@ def folder_room(stops: Stops) -> None:
             if examples:
                 all_examples = gr.Button(f"Try the {len(examples)} examples", size="sm")
                 all_examples.click(lambda: copies(examples), None, files, api_visibility="private")
-            model = gr.Dropdown(choices_for(ALL), value=AUTO, label="Model", filterable=False)
+            model = gr.Dropdown(choices_for(ALL), value=AUTO, label="Model", interactive=True, filterable=False)
             strength, seed, develop = strength_control(), seed_control(), developing(visible=True)
             residual = gr.Checkbox(False, label="Also what was taken away, as files of their own")
             buttons = Buttons.drawn(ROOM, "Clean them all")

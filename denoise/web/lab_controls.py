@@ -37,7 +37,9 @@ class LawControls:
         )
         published = [("as typed here", OWN), *((one.title, name) for name, one in cameras().items())]
         of_camera = entry.kind == "raw" and not entry.made_of
-        camera = gr.Dropdown(published, value=OWN, label="Camera", visible=of_camera, filterable=False)
+        camera = gr.Dropdown(
+            published, value=OWN, label="Camera", visible=of_camera, interactive=True, filterable=False
+        )
         words = {name: control(entry, name) for name in entry.parameters if name not in FROM_FILE}
         snr = gr.Textbox(
             "", label="SNR, dB", info="Over active speech; empty: the level above.", visible=entry.kind == "audio"

@@ -79,9 +79,11 @@ class Lab:
                     gr.File(interactive=True, label=label, file_types=endings, height=120, elem_id=f"{ROOM}-upload")
                 )
                 examples_of(samples("picture", "audio", folder=SAMPLES / "clean"), source)
-                law = gr.Dropdown(choices(), value=next(iter(laws())), label="Law of noise", filterable=False)
+                law = gr.Dropdown(
+                    choices(), value=next(iter(laws())), label="Law of noise", interactive=True, filterable=False
+                )
                 place = gr.Column()
-                model = gr.Dropdown(choices_for(KINDS), value=AUTO, label="Model", filterable=False)
+                model = gr.Dropdown(choices_for(KINDS), value=AUTO, label="Model", interactive=True, filterable=False)
                 strength = strength_control()
                 buttons = Buttons.drawn(ROOM, "Take it out, and score")
             with gr.Column(scale=3, min_width=320):

@@ -64,7 +64,7 @@ class Desk:
         examples_of(samples(*kinds), source)
         about = gr.HTML(elem_id=f"{room}-about")
         zoo.default_for(kinds[0])  # without a model there is no room
-        model = gr.Dropdown(choices_for(kinds[:1]), value=AUTO, label="Model", filterable=False)
+        model = gr.Dropdown(choices_for(kinds[:1]), value=AUTO, label="Model", interactive=True, filterable=False)
         develop = developing()
         place, outcome = gr.Column(), gr.HTML(elem_id=f"{room}-outcome", elem_classes="outcome")
         kind, last = gr.State(kinds[0]), gr.State(None)
@@ -167,7 +167,7 @@ def developing(visible: bool = False) -> gr.Dropdown:
     from denoise.media.raw import RESULTS
 
     ways = [("a raw DNG, the mosaic itself", ""), *((f"{name} ({ending})", name) for name, ending in RESULTS.items())]
-    return gr.Dropdown(ways, value="", label="A raw file becomes", visible=visible, filterable=False)
+    return gr.Dropdown(ways, value="", label="A raw file becomes", visible=visible, interactive=True, filterable=False)
 
 
 def spoken(path: str, kinds: tuple[Kind, ...], work: Look, where: gr.HTML) -> Shown:
