@@ -170,12 +170,16 @@ class Visit:
         """As it was when it was opened."""
         for room in self.used & {"picture", "audio"}:
             self.enter(room)
-            for button in self.sheet.locator(f"#{room}-upload").get_by_label("Clear").all():
-                button.click()
-            self.sheet.wait_for_selector(f"#{room}-about p", state="detached")
+            self.clear(room)
             for button in self.sheet.get_by_label("Reset to default value").locator("visible=true").all():
                 button.click()
         self.used.clear()
+
+    def clear(self, room: str) -> None:
+        """Without its file."""
+        for button in self.sheet.locator(f"#{room}-upload").get_by_label("Clear").all():
+            button.click()
+        self.sheet.wait_for_selector(f"#{room}-about p", state="detached")
 
     def give(self, room: str, path: Path) -> str:
         """What is said of the file."""

@@ -17,14 +17,14 @@ const level = () => Number(all()[0]?.dataset.level ?? 1);
 const hear = () => all().forEach((one, number) => {
   if (number) one.muted = number !== chosen(); else one.volume = chosen() ? 0 : level();
 });
-const follow = () => all().slice(1).forEach(one => {
+const follow = apart => all().slice(1).forEach(one => {
   const first = all()[0];
-  if (Math.abs(one.currentTime - first.currentTime) > 0.02) one.currentTime = first.currentTime;
-  if (first.paused) one.pause(); else one.play().catch(() => {});
+  if (Math.abs(one.currentTime - first.currentTime) > apart) one.currentTime = first.currentTime;
+  if (first.paused !== one.paused) first.paused ? one.pause() : one.play().catch(() => {});
 });
-element.addEventListener('change', event => { if (event.target.type === 'radio') { follow(); hear(); } });
-for (const name of ['play', 'pause', 'seeked'])
-  element.addEventListener(name, event => { if (event.target === all()[0]) { hear(); follow(); } }, true);
+element.addEventListener('change', event => { if (event.target.type === 'radio') { follow(0.02); hear(); } });
+for (const [name, apart] of [['play', 0.02], ['pause', 0.02], ['seeked', 0.02], ['timeupdate', 0.2]])
+  element.addEventListener(name, event => { if (event.target === all()[0]) { hear(); follow(apart); } }, true);
 """
 
 
