@@ -65,10 +65,10 @@ class Desk:
         about = gr.HTML(elem_id=f"{room}-about")
         zoo.default_for(kinds[0])  # without a model there is no room
         model = gr.Dropdown(choices_for(kinds[:1]), value=AUTO, label="Model", interactive=True, filterable=False)
-        develop = developing()
+        strength, develop = strength_control(), developing()
         place, outcome = gr.Column(), gr.HTML(elem_id=f"{room}-outcome", elem_classes="outcome")
         kind, last = gr.State(kinds[0]), gr.State(None)
-        return cls(room, kinds, stops, source, about, kind, model, strength_control(), develop, place, outcome, last)
+        return cls(room, kinds, stops, source, about, kind, model, strength, develop, place, outcome, last)
 
     def watch(self, look: Look, empty: Shown) -> None:
         """What a new file shows before it is cleaned; what the last one showed goes."""
