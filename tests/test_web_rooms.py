@@ -247,6 +247,7 @@ def test_sixteen_bits_stay_sixteen_bits(visit: Visit, tmp_path: Path) -> None:
 def test_camera_raw_is_shown_developed_and_comes_back_as_a_mosaic(visit: Visit, tmp_path: Path) -> None:
     path = raws.dng(tmp_path / "scene.dng")
     assert "Raw mosaic, 80×64" in visit.give("picture", path)
+    visit.sheet.get_by_label("number input for Detail").wait_for()  # of the model for raw
     assert "toy-raw" in visit.clean("picture")
     assert visit.sheet.locator("#picture-slider img").count() == 2
     fetched = visit.download("picture", tmp_path / "page")
@@ -259,6 +260,7 @@ def test_camera_raw_is_shown_developed_and_comes_back_as_a_mosaic(visit: Visit, 
     assert tifffile.imread(developed).dtype == np.uint16
     visit.clear("picture")
     visit.give("picture", photo(tmp_path / "a.png"))
+    visit.sheet.get_by_label("number input for Dim").locator("visible=true").wait_for()
     assert "toy-picture" in visit.clean("picture")
 
 
