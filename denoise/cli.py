@@ -419,11 +419,17 @@ def pieces_for(card: Card, folder: Path | None) -> list[Tensor]:
 def web(
     host: Annotated[str, typer.Option(help="0.0.0.0 lets other machines in your network see it too.")] = "127.0.0.1",
     port: Annotated[int | None, typer.Option(min=0, max=65535, help="Where it is served; else a free one.")] = None,
+    auth: Annotated[
+        str | None,
+        typer.Option(metavar="NAME:PASSWORD", envvar="DENOISE_AUTH", help="Who may see it; else everyone who can."),
+    ] = None,
+    share: Annotated[bool, typer.Option("--share", help="Through a public address of gradio's; needs --auth.")] = False,
 ) -> None:
     """Open the web page on this machine."""
     from denoise.web.app import main as serve
+    from denoise.web.app import named
 
-    serve(host=host, port=port)
+    serve(host=host, port=port, share=share, auth=named(auth))
 
 
 def main() -> None:

@@ -192,6 +192,13 @@ class TorchRestorer:
         with torch.inference_mode():
             return self.method.survey(pieces, **knobs)
 
+    def noise_map(self, noisy: Tensor) -> Tensor | None:
+        """Where a picture is noisy, as the model measures it; None where it measures nothing."""
+        import torch
+
+        with torch.inference_mode():
+            return self.method.noise_map(noisy.to(self.device))
+
 
 def every_restorer(engine: Engine = "torch") -> Iterator[Restorer]:
     for card in cards().values():

@@ -6,21 +6,67 @@ import io
 import os
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from browser import opened
 from PIL import Image
 
+if TYPE_CHECKING:
+    from browser import Page
+
 DOCS = Path(__file__).resolve().parent.parent / "docs"
-ROOMS = {"Picture": ("picture", "photo.png"), "Sound": ("audio", "voice.wav")}
-WIDTH_PX, HEIGHT_PX = 1080, 760
-LARGEST_BYTES = 200_000
+WIDTH_PX, HEIGHT_PX = 1080, 720
+LARGEST_BYTES = 150_000
 PATIENCE_MS = 300_000
 
 
+def picture(sheet: Page) -> None:
+    one_file(sheet, "Picture", "picture", "photo.png")
+
+
+def sound(sheet: Page) -> None:
+    one_file(sheet, "Sound", "audio", "voice.wav")
+
+
+def one_file(sheet: Page, tab: str, room: str, sample: str) -> None:
+    sheet.get_by_role("tab", name=tab).click()
+    sheet.wait_for_selector(f"#{room}-clean")
+    press(sheet, f"Try {sample}")
+    sheet.wait_for_selector(f"#{room}-about p")
+    sheet.click(f"#{room}-clean")
+    sheet.wait_for_selector(f"#{room}-download")
+
+
+def folder(sheet: Page) -> None:
+    sheet.get_by_role("tab", name="Folder").click()
+    press(sheet, "Try the")
+    sheet.wait_for_selector("#folder-upload table")
+    sheet.click("#folder-clean")
+    sheet.wait_for_selector("#folder-download")
+
+
+def lab(sheet: Page) -> None:
+    sheet.get_by_role("tab", name="Noise lab").click()
+    press(sheet, "Try photo.png")
+    sheet.wait_for_selector("#lab-upload table")
+    sheet.click("#lab-add")
+    sheet.wait_for_selector("#lab-charts svg")
+    sheet.click("#lab-clean")
+    sheet.wait_for_selector("#lab-download")
+
+
+ROOMS: dict[str, Callable[[Page], None]] = {"picture": picture, "sound": sound, "folder": folder, "lab": lab}
+
+
+def press(sheet: Page, words: str) -> None:
+    sheet.locator("button", has_text=words).locator("visible=true").first.click()
+
+
 def main() -> None:
-    with tempfile.TemporaryDirectory() as folder, opened() as chrome:
-        os.environ["GRADIO_TEMP_DIR"] = folder
+    with tempfile.TemporaryDirectory() as place, opened() as chrome:
+        os.environ["GRADIO_TEMP_DIR"] = place
         from denoise.web import app
 
         page = app.build()
@@ -28,25 +74,22 @@ def main() -> None:
         sheet = chrome.new_page(viewport={"width": WIDTH_PX, "height": HEIGHT_PX})
         sheet.set_default_timeout(PATIENCE_MS)
         sheet.goto(address)
-        for name, (kind, sample) in ROOMS.items():
-            sheet.get_by_role("tab", name=name).click()
-            sheet.wait_for_selector(f"#{kind}-clean")
-            sheet.get_by_role("button", name=f"Try {sample}").click()
-            sheet.wait_for_selector(f"#{kind}-about p")
-            sheet.click(f"#{kind}-clean")
-            sheet.wait_for_selector(f"#{kind}-download")
+        for name, visit in ROOMS.items():
+            visit(sheet)
             sheet.mouse.move(0, 0)
-            sheet.wait_for_timeout(3000)  # until the players have drawn their waves
-            save(sheet.screenshot(full_page=True), DOCS / f"page-{name.lower()}.png")
+            sheet.wait_for_timeout(3000)  # until all is drawn
+            save(sheet.screenshot(full_page=True), DOCS / f"page-{name}.png")
         page.close(verbose=False)
 
 
 def save(png: bytes, target: Path) -> None:
-    """In as many colours as the size allows."""
+    """In as many colours as the size allows, and if need be smaller."""
     target.parent.mkdir(exist_ok=True)
     whole = Image.open(io.BytesIO(png)).convert("RGB")
-    for colours in (256, 128, 64, 32):
-        whole.quantize(colours, dither=Image.Dither.NONE).save(target, optimize=True)
+    sizes = [(whole.width * part // 4, whole.height * part // 4) for part in (4, 3, 2)]
+    for size, colours in ((size, colours) for size in sizes for colours in (256, 128, 64)):
+        smaller = whole.resize(size, Image.Resampling.LANCZOS)
+        smaller.quantize(colours, dither=Image.Dither.NONE).save(target, optimize=True)
         if target.stat().st_size <= LARGEST_BYTES:
             break
     sys.stderr.write(f"{target}: {target.stat().st_size / 1000:.0f} kB\n")

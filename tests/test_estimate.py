@@ -10,7 +10,7 @@ from shelf import denoise, shelve, tone
 
 from denoise.batch import estimate
 from denoise.batch.recipe import Recipe, ready
-from denoise.signals import Audio
+from denoise.signals import Audio, Picture
 
 
 @pytest.fixture(autouse=True)
@@ -41,6 +41,16 @@ def test_it_is_said_only_where_it_is_slow(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(estimate, "timed", lambda audio, ready: 100.0 * slow)
     said = denoise("clean", tone(tmp_path / "a.wav", 6.0), "-o", tmp_path / "out").stderr
     assert ("About 20 min for this one with toy-sound" in said) == slow
+
+
+def test_a_picture_takes_as_long_as_it_is_large(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = ready(Recipe("toy-picture"), ["picture"])["picture"]
+    monkeypatch.setattr(estimate, "timed", lambda picture, ready: 1e-6 * picture.height * picture.width)
+    sides = (600, 1200), (1200, 1200), (100, 120)
+    once, twice, little = (Picture(np.zeros((*side, 3), np.uint8), 255) for side in sides)
+    assert estimate.foreseen_picture_s(once, made) == pytest.approx(0.72)
+    assert estimate.foreseen_picture_s(twice, made) == pytest.approx(1.44)
+    assert estimate.foreseen_picture_s(little, made) == 0
 
 
 def test_hours_are_told_as_hours() -> None:

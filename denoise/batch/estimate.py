@@ -9,19 +9,21 @@ import numpy as np
 
 from denoise.batch.recipe import Ready
 from denoise.restorer import Facts
-from denoise.run import NOMINAL_RATE, restore_sound
-from denoise.signals import Audio, regrouped
+from denoise.run import NOMINAL_RATE, restore_picture, restore_sound
+from denoise.signals import Audio, Picture, regrouped
 
 PROBE_S = 0.5  # of sound that is restored to see how long it takes
 SLOW_S = 60.0  # what is slower than this is told
+PROBE_PX = 192  # side of what is restored of a picture
+LITTLE_MP = 0.5  # megapixels that no model is so slow for, or that are soon told by the bar
 SHORT_S = 5.0  # of sound that no model is so slow for: thousands of short files are not tried first
 
 
-def tell_if_slow(audio: Audio, ready: Ready, say: Callable[[str], None]) -> None:
-    seconds = foreseen_s(audio, ready)
+def tell_if_slow(signal: Audio | Picture, ready: Ready, say: Callable[[str], None], pages: int = 1) -> None:
+    seconds = foreseen_s(signal, ready) if isinstance(signal, Audio) else pages * foreseen_picture_s(signal, ready)
     if seconds > SLOW_S:
         name = ready.restorer.facts.name
-        say(f"About {duration(seconds)} for this one with {name}; Ctrl-C stops it and leaves nothing half-written.")
+        say(f"About {duration(seconds)} for this one with {name}; stopping it leaves nothing half-written.")
 
 
 def foreseen_s(audio: Audio, ready: Ready) -> float:
@@ -31,18 +33,38 @@ def foreseen_s(audio: Audio, ready: Ready) -> float:
     share = audio.seconds / PROBE_S * overlap(ready.restorer.facts)
     frames = round(PROBE_S * audio.rate)
     first = next(regrouped(audio.blocks(frames), frames))
+    return tried(Audio.from_array(first, audio.rate), ready, share)
+
+
+def foreseen_picture_s(picture: Picture, ready: Ready) -> float:
+    """0 for what is small; otherwise by its middle."""
+    if picture.height * picture.width < LITTLE_MP * 1e6:
+        return 0.0
+    rows, columns = (slice((side - PROBE_PX) // 2, (side + PROBE_PX) // 2) for side in picture.pixels.shape[:2])
+    middle = Picture(
+        picture.pixels[max(rows.start, 0) : rows.stop, max(columns.start, 0) : columns.stop], picture.white
+    )
+    share = picture.height * picture.width / (middle.height * middle.width)
+    return tried(middle, ready, share * overlap(ready.restorer.facts) ** 2)
+
+
+def tried(probe: Audio | Picture, ready: Ready, share: float) -> float:
+    """Seconds for so many probes."""
     seconds = 0.0
     for _ in range(2):
-        seconds = share * timed(Audio.from_array(first, audio.rate), ready)
+        seconds = share * timed(probe, ready)
         if seconds <= SLOW_S:
             break
     return seconds
 
 
-def timed(audio: Audio, ready: Ready) -> float:
+def timed(probe: Audio | Picture, ready: Ready) -> float:
     begin = time.perf_counter()
-    for block in restore_sound(audio, ready.restorer, ready.options):
-        np.asarray(block)
+    if isinstance(probe, Picture):
+        restore_picture(probe, ready.restorer, ready.options)
+    else:
+        for block in restore_sound(probe, ready.restorer, ready.options):
+            np.asarray(block)
     return time.perf_counter() - begin
 
 

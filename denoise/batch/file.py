@@ -64,10 +64,13 @@ def done(before: Iterable[str], after: Iterable[str], effect: SoundEffect | Pict
 
 
 def restored_pages(source: PictureFile, ready: Ready, tick: Tick, say: Say, seen: Onlooker) -> Iterator[Samples]:
+    from denoise.batch.estimate import tell_if_slow
     from denoise.run import restore_picture
 
     for number in range(source.pages):
         page = source.page(number).picture
+        if number == 0:
+            tell_if_slow(page, ready, say, source.pages)
         part = share(tick, number, source.pages)
         restored = restore_picture(page, ready.restorer, ready.options, part, say)
         seen.add(page, restored)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from denoise.errors import UserError
 from denoise.restorer import Restorer
-from denoise.run import Options, restore_picture, restore_sound
+from denoise.run import Options, Tick, ignore, restore_picture, restore_sound
 from denoise.signals import Audio, Picture
 
 Floats = NDArray[np.floating[Any]]
@@ -22,6 +22,7 @@ COUNT = 4  # draws
 class Draws:
     restorer: Restorer
     options: Options
+    tick: Tick = ignore
 
     def __post_init__(self) -> None:
         if not self.restorer.facts.seeded:
@@ -32,19 +33,22 @@ class Draws:
         """(C, n) -> (COUNT·C, n): every result less the mean of all, with the power of their variance."""
         sound = Audio.from_array(samples.astype(np.float32), rate)
         return np.concatenate(
-            self.apart(lambda ours: np.concatenate(list(restore_sound(sound, self.restorer, ours)), 1))
+            self.apart(lambda ours, tick: np.concatenate(list(restore_sound(sound, self.restorer, ours, tick)), 1))
         )
 
     def of_picture(self, pixels: Floats) -> Floats:
         """(H, W, C) -> (H, W, 1): the standard deviation of the results, mean of the colours."""
         picture = Picture(pixels.astype(np.float32), 1.0)
-        differences = self.apart(lambda ours: restore_picture(picture, self.restorer, ours))
+        differences = self.apart(lambda ours, tick: restore_picture(picture, self.restorer, ours, tick))
         return np.sqrt(np.square(differences).mean((0, 3)))[..., None]
 
-    def apart(self, result: Callable[[Options], Floats]) -> Floats:
-        results = np.stack([result(options) for options in self.each()])
+    def apart(self, result: Callable[[Options, Tick], Floats]) -> Floats:
+        results = np.stack([result(options, self.share(number)) for number, options in enumerate(self.each())])
         unbiased = (COUNT / (COUNT - 1)) ** 0.5  # their own mean lies closer to them than the true one
         return (results - results.mean(0)) * unbiased
+
+    def share(self, number: int) -> Tick:
+        return lambda done: self.tick((number + done) / COUNT)
 
     def each(self) -> Iterator[Options]:
         return (replace(self.options, seed=self.options.seed + number) for number in range(COUNT))

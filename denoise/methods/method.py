@@ -62,6 +62,10 @@ class Method(nn.Module):
         """For a signal that comes in bit by bit; None where the method has to see more of it."""
         return None
 
+    def noise_map(self, noisy: Tensor) -> Tensor | None:
+        """Standard deviations of the noise, of 255, (B, n, h, w); None where the method measures none."""
+        return None
+
     @property
     def core(self) -> nn.Module:
         """What training spends its time in; it is compiled for it."""

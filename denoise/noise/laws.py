@@ -42,6 +42,28 @@ RANGES = {  # lowest, whether that itself is allowed, highest
     "quality": (1.0, True, 100.0),
     "bits": (1.0, True, 32.0),
 }
+BEGINNINGS = {  # of parameters without a default: what shows the law well
+    "sigma": 25.0,
+    "peak": 60.0,
+    "read": 3.0,
+    "looks": 8.0,
+    "factor_variance": 0.04,
+    "density": 0.03,
+    "rows": 4.0,
+    "quality": 20,
+    "gain_dn_per_e": 2.0,
+    "read_dn": 4.0,
+}
+BEGINNINGS_OF = {("photograph", "shot"): 0.08, ("photograph", "read"): 0.02}  # where a name means something else
+UNITS = {
+    "_dbfs": "dBFS",
+    "_db": "dB",
+    "_hz": "Hz",
+    "_s": "seconds",
+    "_m": "metres",
+    "_dn": "DN",
+    "_e": "DN per electron",
+}
 TILES = ("RGGB", "BGGR", "GRBG", "GBRG")
 CHOICES = {"mosaic": TILES, "cfa": TILES}
 
@@ -62,6 +84,26 @@ class Entry:
         hints = typing.get_type_hints(self.law)
         own = (one for one in dataclasses.fields(self.law) if not self.only or one.name in self.only)
         return {one.name: one for one in own if readable(hints[one.name])}
+
+    def hint(self, name: str) -> Any:
+        return typing.get_type_hints(self.law)[name]
+
+    def beginning(self, name: str) -> Any:
+        """The default of a parameter, or where it has none a value that shows the law well; None: nothing is set."""
+        default = self.parameters[name].default
+        if default is not dataclasses.MISSING:
+            return default
+        return BEGINNINGS_OF.get((self.name, name), BEGINNINGS.get(name))
+
+    def unit(self, name: str) -> str:
+        """By the ending of its name; "" where that tells none."""
+        return next((unit for ending, unit in UNITS.items() if name.endswith(ending)), "")
+
+    @property
+    def story(self) -> str:
+        """What it says of itself; nothing where that is only its signature."""
+        words = self.law.__doc__ or ""
+        return "" if words.startswith(f"{self.law.__name__}(") else words.strip().split("\n\n")[0].replace("\n", " ")
 
     @property
     def usage(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -30,7 +31,9 @@ ENOUGH = 3 / 8  # of the brightnesses must be measurable
 ALIKE = 1.25  # noise is about equally coarse at every brightness
 WHITE = 1.3  # largest coarseness of noise that is independent from pixel to pixel
 CLEAN = 1.0  # of 255
+APART = 40  # of 255, between dark and bright, for a law to be seen
 ROUNDING = 1 / 12  # variance that 8 bits bring by themselves
+UNEVEN = 1.3  # sigma in shadows over that in lights, or the other way round, that is told
 SURE = 0.8  # confidence from which a line is told
 
 
@@ -56,6 +59,7 @@ class PictureNoise:
     coarse_sigma: float = 0.0  # of 255: the white noise that has as much left in 4×4 means
     line: Line | None = None
     blocks: int = 0  # flat ones that were measured
+    shadows: float = 1.0  # sigma at the darkest of the brightnesses over that at the brightest
 
     @property
     def clean(self) -> bool:
@@ -74,6 +78,8 @@ class PictureNoise:
         if self.line is not None:
             read = f", {self.line.read:.1f} of 255 of read noise" if self.line.read >= 0.1 else ""
             parts.append(f"growing with brightness like {self.line.photons_at_white:.0f} photons at white{read}")
+        elif max(self.shadows, 1 / self.shadows) > UNEVEN:
+            parts.append(f"stronger in the {'shadows' if self.shadows > 1 else 'lights'}")
         return ", ".join(parts)
 
     def texture(self) -> str:
@@ -109,7 +115,7 @@ def estimate(picture: Picture) -> PictureNoise:
     fine, paired, coarse = np.sqrt(np.quantile([level.variance for level in levels], TYPICAL, axis=0))
     ratio = float(paired / fine) if fine > 0 else 1.0
     blocks = sum(level.blocks for level in levels)
-    return PictureNoise(float(fine), ratio, float(coarse), line_through(levels), blocks)
+    return PictureNoise(float(fine), ratio, float(coarse), line_through(levels), blocks, in_shadows(levels))
 
 
 @dataclass(frozen=True)
@@ -166,11 +172,19 @@ def alike(levels: list[Level]) -> list[Level]:
     return [level for level in levels if level.coarseness < ALIKE * finest]
 
 
+def in_shadows(levels: list[Level]) -> float:
+    """From dark to bright; 1 where they differ too little in brightness."""
+    darkest, brightest = levels[0], levels[-1]
+    if brightest.value - darkest.value < APART:
+        return 1.0
+    return math.sqrt(max(darkest.variance[0], ROUNDING) / max(brightest.variance[0], ROUNDING))
+
+
 def line_through(levels: list[Level]) -> Line | None:
     """The line of variance over brightness, if brighter parts are clearly noisier."""
     value = np.array([level.value for level in levels])
     variance = np.array([level.variance[0] for level in levels])
-    if len(levels) < 4 or np.ptp(value) < 40:
+    if len(levels) < 4 or np.ptp(value) < APART:
         return None
     weight = 1 / np.maximum(variance, CLEAN**2)
     gain, dark = np.polyfit(value, variance, 1, w=weight)

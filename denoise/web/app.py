@@ -10,14 +10,19 @@ from typing import Any
 import gradio as gr
 
 from denoise.errors import UserError
+from denoise.web import limits
+from denoise.web.api import offer
+from denoise.web.folder_room import folder_room
 from denoise.web.gate import no_links
-from denoise.web.order import LARGEST_UPLOAD_MB, Stops
+from denoise.web.lab_room import lab_room
+from denoise.web.order import Stops
 from denoise.web.picture_room import picture_room
+from denoise.web.shelf import keep_swept
 from denoise.web.sound_room import sound_room
 
 TITLE = "denoise"
 PROMISE = "Takes the noise out of a picture or a sound, and keeps everything else about the file as it was."
-ROOMS = {"Picture": picture_room, "Sound": sound_room}
+ROOMS = {"Picture": picture_room, "Sound": sound_room, "Folder": folder_room, "Noise lab": lab_room}
 KEPT_SECONDS, SWEEP_SECONDS = 3600, 300  # uploads and results are deleted after an hour
 MOST_WAITING = 20  # visitors in the queue; more are told to come back
 THEME = gr.themes.Soft(font=["system-ui", "sans-serif"], font_mono=["ui-monospace", "monospace"])  # no font is fetched
@@ -27,6 +32,29 @@ STYLE = """
 .refused { border-left: 4px solid #dc2626; padding: 0.25rem 0.75rem }
 .spectrogram { width: 100%; display: block }
 .quiet { opacity: 0.8 }
+.versions { border: 0; padding: 0; margin: 0 0 0.5rem; display: flex; flex-wrap: wrap; gap: 1rem }
+.versions legend { float: left }
+audio { width: 100% }
+.wide { overflow-x: auto }
+.wide table { width: 100%; border-collapse: collapse }
+.wide th, .wide td { text-align: left; padding: 0.25rem 0.5rem; border-bottom: 1px solid #8884; vertical-align: top }
+.wide progress { width: 6rem }
+figure { margin: 0 0 0.75rem }
+.charts { display: grid; grid-template-columns: repeat(auto-fit, minmax(280px, 1fr)); gap: 0.5rem }
+@media (max-width: 480px) { .tab-container button { padding-inline: 0.4rem; font-size: 0.85rem } }
+.chart { width: 100%; height: auto; display: block }
+"""
+
+# What is pasted goes to the first empty place for files that can be seen.
+PASTING = """
+() => document.addEventListener('paste', event => {
+  const files = event.clipboardData?.files;
+  const wanting = [...document.querySelectorAll('[id$=-upload] input[type=file]')];
+  const place = wanting.find(one => one.closest('[id$=-upload]').checkVisibility());
+  if (!files?.length || !place) return;
+  place.files = files;
+  place.dispatchEvent(new Event('change', {bubbles: true}));
+})
 """
 
 
@@ -46,6 +74,7 @@ def build() -> gr.Blocks:
                     room(stops)
                 except UserError as trouble:  # there is no model for this kind
                     gr.Markdown(str(trouble))
+        offer()
         page.unload(leave)
     page.queue(max_size=MOST_WAITING)
     return page
@@ -53,14 +82,16 @@ def build() -> gr.Blocks:
 
 def serve(page: gr.Blocks, **more: Any) -> str:
     """Serves it and answers with its address."""
+    keep_swept(SWEEP_SECONDS, KEPT_SECONDS)
     _, address, _ = page.launch(
         theme=THEME,
         css=STYLE,
+        js=PASTING,
         footer_links=[],
         run_history=False,
         enable_monitoring=False,
         ssr_mode=False,
-        max_file_size=LARGEST_UPLOAD_MB << 20,
+        max_file_size=limits.LARGEST_UPLOAD_MB << 20,
         app_kwargs={"middleware": [no_links()]},
         **more,
     )
@@ -71,6 +102,8 @@ def main(
     host: str = "127.0.0.1", port: int | None = None, share: bool = False, auth: tuple[str, str] | None = None
 ) -> None:
     """Serves the page until it is interrupted. Its files lie in a folder of its own, which then goes."""
+    if share and auth is None:
+        raise UserError("--share opens the page to everyone who has the link; give --auth NAME:PASSWORD with it.")
     with TemporaryDirectory(prefix="denoise-page-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
         page = build()
@@ -81,6 +114,16 @@ def main(
             raise UserError(f"The page cannot be opened at {host}, port {port}: {reason(trouble)}") from trouble
         print(f"The page is at {address}; Ctrl+C ends it.", file=sys.stderr)
         page.block_thread()
+
+
+def named(auth: str | None) -> tuple[str, str] | None:
+    """NAME:PASSWORD, as it was typed."""
+    if auth is None:
+        return None
+    name, colon, password = auth.partition(":")
+    if not (name and colon and password):
+        raise UserError("--auth wants NAME:PASSWORD, both of them; or name neither, and leave it out.")
+    return name, password
 
 
 def reason(trouble: OSError) -> str:

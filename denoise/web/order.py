@@ -1,4 +1,4 @@
-"""One file that a visitor wants cleaned: what is refused, how it is done, how it is stopped, and where it lies."""
+"""One file that a visitor wants cleaned: how it is done, how it is stopped, and what is said of it."""
 
 from __future__ import annotations
 
@@ -6,27 +6,22 @@ import logging
 import re
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from shutil import rmtree
-from tempfile import mkdtemp
 
-from denoise.batch.file import Tick, clean_file, sentence
+from denoise.batch.file import Say, Tick, clean_file, sentence
 from denoise.batch.plan import Job, beside
 from denoise.batch.recipe import Recipe, ready
-from denoise.errors import BadFile, Cancelled, UserError
-from denoise.media.find import kind_of
+from denoise.errors import Cancelled, UserError
+from denoise.measure.effect import Effect
+from denoise.media.find import NAMES
 from denoise.media.recording import in_words
-from denoise.report import Work
+from denoise.report import Outcome, Work
 from denoise.signals import Kind
+from denoise.web.limits import refuse
+from denoise.web.shelf import folder_on
 
-LARGEST_UPLOAD_MB = 500
-LARGEST_MEGAPIXELS = 120.0  # all pages together
-LONGEST_MINUTES = 60.0
 STOPPED = "Stopped; nothing was kept of it."
-WANTED = {"picture": "a picture", "audio": "a sound", "raw": "a raw file"}
 
 
 class Stops:
@@ -59,80 +54,72 @@ class Stops:
         return watching
 
 
+def unheard(text: str) -> None:
+    pass
+
+
 @dataclass(frozen=True)
 class Order:
     source: Path
     kind: Kind
     recipe: Recipe
     shelf: Path  # below it, each result has a folder of its own
+    develop: str | None = None  # what a raw file becomes; None: a raw DNG
 
-    def fill(self, tick: Tick) -> Filled:
+    def fill(self, tick: Tick, say: Say = unheard) -> Filled:
         """The cleaned file, through the same steps as on the command line."""
         refuse(self.source, self.kind)
-        begun, said = time.perf_counter(), list[str]()
+        if self.recipe.only not in (None, self.kind):
+            raise UserError(f"{self.recipe.model} is not for {NAMES[self.kind]}s; choose another model, or auto.")
+        begun, told = time.perf_counter(), list[str]()
+
+        def saying(text: str) -> None:
+            told.append(text)
+            say(text)
+
         tick(0)
         restoring = ready(self.recipe, [self.kind])[self.kind]
         with folder_on(self.shelf) as folder:
-            target = folder / beside(self.source).name
-            done = clean_file(Job(self.source, target, self.kind), restoring, tick, said.append)
-        return Filled(self.source, target, restoring.work, time.perf_counter() - begun, (*said, *done.notes))
+            target = folder / beside(self.source, self.develop).name
+            done = clean_file(Job(self.source, target, self.kind), restoring, tick, saying)
+        seconds = time.perf_counter() - begun
+        notes = (*told, *done.notes)
+        return Filled(self.source, target, self.kind, self.recipe, restoring.work, seconds, notes, done.effect)
 
 
 @dataclass(frozen=True)
 class Filled:
     source: Path
     target: Path
+    kind: Kind
+    recipe: Recipe
     work: Work
     seconds: float
     notes: tuple[str, ...] = ()
+    effect: Effect = field(default_factory=dict)
+
+    @property
+    def outcome(self) -> Outcome:
+        """For programs; files are told by their names alone."""
+        names = Path(self.source.name), Path(self.target.name)
+        return Outcome(names[0], "cleaned", names[1], self.kind, self.work, self.seconds, self.notes, self.effect)
 
     @property
     def lines(self) -> list[str]:
         return [f"Cleaned by {self.work.model} in {in_words(self.seconds)} on {self.work.device}.", *self.notes]
 
 
-@contextmanager
-def folder_on(shelf: Path) -> Iterator[Path]:
-    """A folder for one result, that goes again where there is none."""
-    folder = Path(mkdtemp(dir=shelf))
-    try:
-        yield folder
-    except BaseException:
-        rmtree(folder)
-        raise
-
-
-def refuse(path: Path, kind: Kind) -> None:
-    """Says no to what is not of this kind, or too large for a page that several people may share."""
-    if kind_of(path) != kind:
-        raise BadFile(f"{path}: {WANTED[kind]} is wanted in this room, by its content and by its name.")
-    size, most, unit = MEASURES[kind](path)
-    if size > most:
-        raise BadFile(f"{path}: {size:.4g} {unit}, and {most:g} are the most on this page; use the command line.")
-
-
-def megapixels(path: Path) -> tuple[float, float, str]:
-    """Of all pages together."""
-    from denoise.media.picture import open_picture
-
-    with open_picture(path) as source:
-        headers = [source.header(page) for page in range(source.pages)]
-    return sum(one.width * one.height for one in headers) / 1e6, LARGEST_MEGAPIXELS, "megapixels"
-
-
-def minutes(path: Path) -> tuple[float, float, str]:
-    from denoise.media.sound import open_sound
-
-    return open_sound(path).audio.seconds / 60, LONGEST_MINUTES, "minutes"
-
-
-MEASURES: dict[Kind, Callable[[Path], tuple[float, float, str]]] = {"picture": megapixels, "audio": minutes}
-
-
 def complaint(trouble: Exception, source: Path, shelf: Path) -> str:
-    """What went wrong, for the visitor: no traceback, and no path of this machine."""
-    if not isinstance(trouble, UserError):
-        logging.getLogger(__name__).exception("%s could not be cleaned", source.name, exc_info=trouble)
-    text = sentence(trouble).replace(str(source), source.name)
-    text = re.sub(rf"{re.escape(str(shelf))}/[^/\s]+/", "", text)
+    """What went wrong with a file, for the visitor: no traceback, and no path of this machine."""
+    text = excuse(trouble, shelf).replace(str(source), source.name)
     return text if text.startswith(source.name) else f"{source.name}: {text}"
+
+
+def excuse(trouble: Exception, shelf: Path) -> str:
+    if not isinstance(trouble, UserError):
+        logging.getLogger(__name__).exception("the page met a surprise", exc_info=trouble)
+    return without_paths(sentence(trouble), shelf)
+
+
+def without_paths(text: str, shelf: Path) -> str:
+    return re.sub(rf"{re.escape(str(shelf))}/[^/\s]+/", "", text)

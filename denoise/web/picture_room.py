@@ -1,92 +1,122 @@
-"""Pictures: dropped, cleaned, compared with a slider, and given back in their own format and depth."""
+"""Pictures and camera raw: dropped, cleaned, compared with a slider, and given back in their own format and depth."""
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
-from tempfile import mkdtemp
+from typing import Any
 
 import gradio as gr
-import numpy as np
-from PIL import Image
 
-from denoise.media.picture import Page, PictureFile, open_picture
-from denoise.noise.picture_level import estimate
-from denoise.signals import Picture
+from denoise import zoo
+from denoise.media.find import kind_of
+from denoise.media.picture import open_picture
+from denoise.media.raw import open_raw
+from denoise.web.controls import Shown
 from denoise.web.order import Filled, Stops
-from denoise.web.room import Desk, Shown, download_of, nothing_to_download, said, sentence, shelf
+from denoise.web.picture_views import BEFORE_AFTER, Place, Views, compared, looked_at, shrinking
+from denoise.web.room import Desk
+from denoise.web.shelf import download_of, fresh, nothing_to_download
+from denoise.web.words import said, sentence
 
-SHOWN_MEGAPIXELS = 4.0
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}  # how a viewer turns the stored pixels, by EXIF orientation
+ROOM = "picture"
 
 
 def picture_room(stops: Stops) -> None:
     with gr.Row():
         with gr.Column(scale=2, min_width=320):
-            desk = Desk.drawn("picture", stops, "Noisy picture")
+            desk = Desk.drawn(ROOM, ("picture", "raw"), stops, "Noisy picture, or camera raw")
         with gr.Column(scale=3, min_width=320):
+            view = gr.Radio([BEFORE_AFTER], value=BEFORE_AFTER, label="View", elem_id=f"{ROOM}-view", visible=False)
             slider = gr.ImageSlider(
-                label="Before | after", type="filepath", format="png", interactive=False, elem_id="picture-slider"
+                label="Drag the line", type="filepath", format="png", interactive=False, elem_id=f"{ROOM}-slider"
             )
-            download = nothing_to_download("picture")
+            closer = Closer.drawn()
+            download = nothing_to_download(ROOM)
+    views = gr.State({})
 
     def look(path: Path) -> Shown:
-        with open_picture(path) as opened:
-            noisy = drawn(opened, Path(mkdtemp(dir=shelf())) / "noisy.png")
-            return {desk.about: said(*words(opened)), slider: (noisy, noisy)}
+        found, words, large = looked_at(path, fresh()), *described(path)
+        return {desk.about: said(*words), closer.row: gr.update(visible=large)} | offered(found)
+
+    def offered(found: Views) -> Shown:
+        chosen = gr.update(choices=list(found), value=BEFORE_AFTER, visible=len(found) > 1)
+        return {views: found, view: chosen, slider: found[BEFORE_AFTER]}
 
     def show(filled: Filled) -> Shown:
-        folder = filled.target.parent
-        with open_picture(filled.source) as before, open_picture(filled.target) as after:
-            pair = drawn(before, folder / "noisy.png"), drawn(after, folder / "cleaned.png")
-        return {slider: pair, download: download_of(filled)}
+        return {download: download_of(filled.target), closer.part: False} | offered(seen_of(filled, None))
 
-    empty: Shown = {slider: None, download: gr.update(visible=False)}
+    def turned(found: Views, chosen: str) -> Any:
+        return found.get(chosen, gr.skip())
+
+    def closed_in(path: str | None, filled: Filled | None, part: bool, across: float, down: float) -> Shown:
+        if not path:
+            return {view: gr.skip()}
+        place = Place(across, down) if part else None
+        return offered(seen_of(filled, place) if filled else looked_at(Path(path), fresh(), place))
+
+    empty: Shown = {
+        slider: None,
+        views: {},
+        view: gr.update(visible=False),
+        download: gr.update(visible=False),
+        closer.row: gr.update(visible=False),
+        closer.part: False,
+    }
+    view.input(turned, [views, view], slider, show_progress="hidden", api_visibility="private")
+    asked = [desk.source, desk.last, closer.part, closer.across, closer.down]
+    moved = [closer.part.input, closer.across.release, closer.down.release]
+    gr.on(moved, closed_in, asked, [views, view, slider], show_progress="hidden", api_visibility="private")
     desk.watch(look, empty)
-    desk.connect([slider, download], show)
+    desk.connect([slider, views, view, download, closer.part], show)
 
 
-def words(opened: PictureFile) -> list[str]:
-    """What it is, how noisy it is, and what of it is shown."""
-    page = opened.page(0).picture
-    shrunk = shrinking(page)
-    notes = [
-        f"Of its {opened.pages} pages the first is shown; all are cleaned." if opened.pages > 1 else "",
-        f"Shown at 1/{shrunk} of its size; the download is whole." if shrunk > 1 else "",
-    ]
-    return [f"{opened.describe()}.", sentence(estimate(page).describe()), *opened.notes, *notes]
+class Closer:
+    """A look at one part of a picture that is too large to be shown at its full size."""
+
+    def __init__(self, row: gr.Row, part: gr.Checkbox, across: gr.Slider, down: gr.Slider) -> None:
+        self.row, self.part, self.across, self.down = row, part, across, down
+
+    @classmethod
+    def drawn(cls) -> Closer:
+        with gr.Row(visible=False) as row:
+            part = gr.Checkbox(False, label="A part at its full size", min_width=160)
+            across, down = (
+                gr.Slider(0, 100, 50, step=1, label=label, info="% of the way", min_width=120)
+                for label in ("Across", "Down")
+            )
+        return cls(row, part, across, down)
 
 
-def shrinking(picture: Picture) -> int:
-    """How many times smaller it is shown, so that a browser can hold it."""
-    return math.ceil(math.sqrt(picture.height * picture.width / (SHOWN_MEGAPIXELS * 1e6)))
+def seen_of(filled: Filled, place: Place | None) -> Views:
+    return compared(filled, fresh(), zoo.load(filled.recipe.card(filled.kind), device="cpu"), place)
 
 
-def drawn(opened: PictureFile, target: Path) -> Path:
-    """Its first page as an 8-bit PNG: upright, with its colour profile, and small enough to be looked at."""
-    page = opened.page(0)
-    image = eight_bit(page.picture).reduce(shrinking(page.picture))
-    if page.tags.orientation in UPRIGHT:
-        image = image.transpose(UPRIGHT[page.tags.orientation])
-    image.save(target, compress_level=1, icc_profile=fitting_profile(page))
-    return target
+def described(path: Path) -> tuple[list[str], bool]:
+    """What it is, how noisy it is, what of it is shown, and whether that is less than there is."""
+    return raw_in_words(path) if kind_of(path) == "raw" else picture_in_words(path)
 
 
-def eight_bit(picture: Picture) -> Image.Image:
-    values = picture.pixels
-    if values.dtype != np.uint8:
-        values = np.clip(np.rint(values * np.float32(255 / picture.white)), 0, 255).astype(np.uint8)
-    return Image.fromarray(values[:, :, 0] if picture.channels == 1 else values).convert("RGB")
+def picture_in_words(path: Path) -> tuple[list[str], bool]:
+    from denoise.noise.picture_level import estimate
+
+    with open_picture(path) as opened:
+        page = opened.page(0).picture
+        pages = f"Of its {opened.pages} pages the first is shown; all are cleaned." if opened.pages > 1 else ""
+        level = sentence(estimate(page).describe())
+        size, small = shown_small(page.height, page.width)
+        return [f"{opened.describe()}.", level, *opened.notes, pages, small], size > 1
 
 
-def fitting_profile(page: Page) -> bytes | None:
-    """Of a grey picture none: its profile does not suit the colours that it is shown in."""
-    return page.tags.icc if page.picture.channels == 3 else None
+def raw_in_words(path: Path) -> tuple[list[str], bool]:
+    from denoise.measure.inspection import NOT_BAYER, noise_of
+    from denoise.media.frames import frame_of
+
+    raw = open_raw(path)
+    level = noise_of(frame_of(raw))[0] if len(raw.cfa) == 4 else NOT_BAYER
+    size, small = shown_small(*raw.photosites.shape)
+    return [f"{sentence(raw.describe())}", sentence(level), *raw.notes, "Shown developed.", small], size > 1
+
+
+def shown_small(height: int, width: int) -> tuple[int, str]:
+    size = shrinking(height, width)
+    return size, f"Shown at 1/{size} of its size; the download is whole." if size > 1 else ""

@@ -1,0 +1,127 @@
+"""What a slider shows of a picture: before and after, what was removed, and where the noise is."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from denoise.measure.comparison import amplification, times
+from denoise.measure.noise_map import noise_map
+from denoise.media.find import kind_of
+from denoise.media.picture import open_picture
+from denoise.media.raw import LINEAR, as_picture, upright
+from denoise.restorer import Restorer
+from denoise.signals import Picture
+from denoise.web.order import Filled
+
+SHOWN_MEGAPIXELS = 4.0
+PART_PX = 1400
+GREY = 0.5
+BRIGHTEST = 1.2  # times the largest value of a noise map
+
+Floats = NDArray[np.float32]  # (H, W, C), white is 1
+Pair = tuple[Path, Path]
+Views = dict[str, Pair]
+BEFORE_AFTER = "Before | after"
+
+
+@dataclass(frozen=True)
+class Place:
+    """Which part is shown at its full size, in percent of an upright picture; None: the whole, made smaller."""
+
+    across: float
+    down: float
+
+    def as_stored(self, orientation: int) -> Place:
+        across = 100 - self.across if orientation in (2, 3, 6, 7) else self.across
+        down = 100 - self.down if orientation in (3, 4, 7, 8) else self.down
+        return Place(down, across) if orientation in (5, 6, 7, 8) else Place(across, down)
+
+
+@dataclass(frozen=True)
+class Seen:
+    """The first page, as it is shown."""
+
+    values: Floats
+    profile: bytes | None = None
+
+
+def seen(path: Path, place: Place | None) -> Seen:
+    if kind_of(path) == "raw":
+        return Seen(values_of(as_picture(path), place))
+    with open_picture(path) as opened:
+        page = opened.page(0)
+        turn = page.tags.orientation if 1 <= page.tags.orientation <= 8 else 1
+        stored = place.as_stored(turn) if place else None
+        profile = page.tags.icc if page.picture.channels == 3 else None  # that of a grey picture suits no colours
+        return Seen(upright(values_of(page.picture, stored), turn), profile)
+
+
+def shrinking(height: int, width: int) -> int:
+    """How many times smaller it is shown, so that a browser can hold it."""
+    return math.ceil(math.sqrt(height * width / (SHOWN_MEGAPIXELS * 1e6)))
+
+
+def values_of(picture: Picture, place: Place | None) -> Floats:
+    if place is not None:
+        part = window(picture.height, place.down), window(picture.width, place.across)
+        return scaled(picture.pixels[part], picture.white)
+    size = shrinking(picture.height, picture.width)
+    if size == 1:
+        return scaled(picture.pixels, picture.white)
+    rows, columns = picture.height // size, picture.width // size
+    strips = (picture.pixels[row * size : (row + 1) * size, : columns * size] for row in range(rows))
+    return scaled(np.stack([strip.reshape(size, columns, size, -1).mean((0, 2)) for strip in strips]), picture.white)
+
+
+def window(length: int, percent: float) -> slice:
+    start = round(max(length - PART_PX, 0) * percent / 100)
+    return slice(start, start + PART_PX)
+
+
+def scaled(pixels: NDArray[np.generic], white: float) -> Floats:
+    return pixels.astype(np.float32) / np.float32(white)
+
+
+def looked_at(path: Path, folder: Path, place: Place | None = None) -> Views:
+    """Before anything is cleaned."""
+    noisy = put(seen(path, place), folder / "noisy.png")
+    return {BEFORE_AFTER: (noisy, noisy)}
+
+
+def compared(filled: Filled, folder: Path, restorer: Restorer, place: Place | None = None) -> Views:
+    """All views of a result; a linear DNG has none, since only a raw converter can open it."""
+    if filled.target.name.endswith(LINEAR):
+        return looked_at(filled.source, folder, place)
+    before, after = seen(filled.source, place), seen(filled.target, place)
+    noisy, cleaned = put(before, folder / "noisy.png"), put(after, folder / "cleaned.png")
+    taken = before.values - after.values
+    gain = amplification(float(np.sqrt(np.mean(np.square(taken, dtype=np.float64)))))
+    removed = put(Seen(GREY + gain * taken), folder / "removed.png")
+    views: Views = {BEFORE_AFTER: (noisy, cleaned), f"After | removed{times(gain)}": (cleaned, removed)}
+    return views | mapped(before, noisy, folder, restorer)
+
+
+def mapped(before: Seen, noisy: Path, folder: Path, restorer: Restorer) -> Views:
+    """Where the model measures noise, if it does."""
+    found = noise_map(before.values, restorer)
+    if found is None:
+        return {}
+    highest = max(float(found.max()) * BRIGHTEST, 1.0)
+    height, width = before.values.shape[:2]
+    small = Image.fromarray(np.clip(np.rint(found / highest * 255), 0, 255).astype(np.uint8))
+    small.resize((width, height), Image.Resampling.BILINEAR).convert("RGB").save(folder / "map.png")
+    return {f"Before | noise map, white is sigma {highest:.0f} of 255": (noisy, folder / "map.png")}
+
+
+def put(shown: Seen, target: Path) -> Path:
+    """As an 8-bit PNG, without loss, with its colour profile."""
+    bytes_ = np.clip(np.rint(shown.values * np.float32(255)), 0, 255).astype(np.uint8)
+    image = Image.fromarray(bytes_[:, :, 0] if bytes_.shape[2] == 1 else bytes_).convert("RGB")
+    image.save(target, compress_level=1, icc_profile=shown.profile)
+    return target
