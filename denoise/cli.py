@@ -342,6 +342,26 @@ def train(
 
 
 @app.command()
+def fit(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Your noisy pictures, as many as there are.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The model folder to write, as my-model.")],
+    start: Annotated[
+        str | None, typer.Option("--from", metavar="MODEL", help="What it begins as; else the usual one for pictures.")
+    ] = None,
+    minutes: Annotated[float, typer.Option(min=0.05, help="How long to fit.")] = 20.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of what is kept aside and of the training.")] = 0,
+    device: DeviceName = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Fit a picture model to your own noisy pictures; it is kept only where it is better on some kept aside."""
+    from denoise.fit import own_pictures
+    from denoise.report import as_json as json_of
+
+    result = own_pictures.fit(own_pictures.Wish(folder, out, start, minutes, seed, device), say)
+    print(json_of(result.as_data()) if as_json else result.as_text())
+
+
+@app.command()
 def export(
     model: Annotated[str, typer.Argument(metavar="MODEL", help="A model's name, or its folder.")],
     out: Annotated[Path, typer.Option("--out", "-o", help="Folder that the graph goes to.")],
