@@ -290,6 +290,7 @@ def bench(
     device: DeviceName = "auto",
     data: Annotated[Path | None, typer.Option(help="Folder of the test data, where not the usual one.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many files, for a quick look.")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0.1, help="How long to train, where a bench trains.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure speed, memory and quality on named data, beside the noisy input and other methods."""
@@ -300,7 +301,7 @@ def bench(
         show(known, as_json, known)
         return
     rows = []
-    for row in rows_of(name, Wish(model, engine, device, data, limit, say)):
+    for row in rows_of(name, Wish(model, engine, device, data, limit, say, minutes)):
         rows.append(row)
         say("  ".join(f"{key} {value}" for key, value in row.items()))
     show(rows, as_json, rows)
@@ -325,6 +326,9 @@ def train(
     ] = None,
     speech: Annotated[Path | None, typer.Option(help="Folder of voices without noise, for a sound model.")] = None,
     noise: Annotated[Path | None, typer.Option(help="Folder of noise without voices, for a sound model.")] = None,
+    noisy: Annotated[
+        Path | None, typer.Option(help="Folder of noisy pictures, for a model that learns its noise from them.")
+    ] = None,
     minutes: Annotated[float, typer.Option(min=0.1, help="How long to train.")] = 60.0,
     device: DeviceName = "auto",
     publish: Annotated[bool, typer.Option("--publish", help="Put the best weights into the model's folder.")] = False,
@@ -334,7 +338,7 @@ def train(
     from denoise.zoo import find
 
     card = find(name)
-    run = recipes.train_model(card, recipes.Material(data, speech, noise), minutes, say, device=device)
+    run = recipes.train_model(card, recipes.Material(data, speech, noise, noisy), minutes, say, device=device)
     say(f"Best weights and their curve: {run}")
     if publish:
         recipes.publish(run, card)

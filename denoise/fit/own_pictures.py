@@ -343,15 +343,10 @@ class Lesson:
     def errors(self, method: Method) -> Tensor:
         """Estimated mean squared error of every part kept aside; with masks, of what is behind these and its noise."""
         parts = [centre(part, fitting(LEAST_SIDE, self.facts)) for part in evenly(self.aside, JUDGED)]
-        of_one = self.behind_masks if self.masks else self.unbiased
-        return torch.stack([of_one(method, part, number) for number, part in enumerate(parts)])
-
-    def unbiased(self, method: Method, part: Part, number: int) -> Tensor:
-        """Stein's unbiased risk estimate, for noise of any grain: |f(y) - y|² - |n|² + 2 n·(∂f/∂y) n."""
-        noise = drawn(part, 1000 * self.seed + number)
-        given, probe = coloured(part.tile, self.facts), coloured(PROBE * noise, self.facts)
-        response = (method(given + probe) - method(given - probe)) / 2
-        return (method(given) - given).square().mean() + ((2 * response - probe) * probe).mean() / PROBE**2
+        if self.masks:
+            return torch.stack([self.behind_masks(method, part, number) for number, part in enumerate(parts)])
+        first = 1000 * self.seed
+        return torch.stack([unbiased(method, part, self.facts, first + number) for number, part in enumerate(parts)])
 
     def behind_masks(self, method: Method, part: Part, number: int) -> Tensor:
         dice = Random(f"{self.seed}/aside/{number}")
@@ -396,6 +391,14 @@ def divided(pages: Sequence[Page], seed: int) -> tuple[list[Part], list[Part], s
 
 def parts_of(page: Page) -> list[Part]:
     return [Part(tile, page.patches) for tile in page.tiles]
+
+
+def unbiased(method: Method, part: Part, facts: Facts, seed: int) -> Tensor:
+    """Stein's unbiased risk estimate, for noise of any grain: |f(y) - y|² - |n|² + 2 n·(∂f/∂y) n."""
+    noise = drawn(part, seed)
+    given, probe = coloured(part.tile, facts), coloured(PROBE * noise, facts)
+    response = (method(given + probe) - method(given - probe)) / 2
+    return (method(given) - given).square().mean() + ((2 * response - probe) * probe).mean() / PROBE**2
 
 
 def recorrupted(part: Part, dice: Random) -> tuple[Tensor, Tensor]:

@@ -19,7 +19,7 @@ from torch import Tensor
 from denoise import seeds
 from denoise.noise.picture_level import PictureNoise
 
-SIDE = 16  # px of a patch
+SIDE = 24  # px of a patch
 HOP = SIDE // 2
 BRIGHTNESSES = 8  # at which the strength is measured, at most
 FEWEST = 24  # patches, in all and of one brightness
@@ -203,7 +203,7 @@ def flattest(brightness: Tensor, unrest: Tensor) -> Tensor:
 
 
 def enough(count: int) -> int:
-    return min(count, max(FEWEST // 2, round(FLATTEST * count)))
+    return min(count, max(FEWEST, round(FLATTEST * count)))
 
 
 def curve(brightness: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
