@@ -49,7 +49,7 @@ MOST_PAGES, MOST_TILES = 40, 16  # of all pages, and of one, evenly chosen
 FEWEST_TILES = 4
 FEWEST_PAGES = 5  # fewer are divided into tiles, and every fourth tile is kept aside
 ASIDE = 4  # every so many
-JUDGED = 12  # tiles
+JUDGED = 8  # tiles
 CLEAN = 1 / 255  # sigma, of the range that a picture uses
 
 CROP, BATCH = 64, 4

@@ -25,7 +25,7 @@ BRIGHTNESSES = 8  # at which the strength is measured, at most
 FEWEST = 24  # patches, in all and of one brightness
 FLATTEST = 0.15  # share of the places of one brightness that counts as flat
 TOO_WEAK, TOO_STRONG = 0.4, 1.6  # times the usual variance of its brightness: outside, it is clipped or texture
-LIKE_THE_PICTURE = 0.25  # correlation with the picture under it: above, it is texture; 0.12 is three deviations
+BUSY = 4.0  # times the power of what was taken away: with more left, it is texture of which a part was taken
 CLIPPED = 0.05  # share of samples at black or white above which a place says nothing
 BLACK, WHITE = 0.5 / 255, 254.5 / 255
 NEAR = 0.25  # share of the patches, nearest in brightness, that one is drawn from
@@ -152,11 +152,10 @@ def strength_of(noise: PictureNoise) -> Strength:
 
 
 def left_over(noisy: Tensor, denoised: Tensor) -> Patches | None:
-    """What a restorer took away where what it left is flat, and is not like what was taken."""
-    residuals, under = level(cut(noisy - denoised)), level(cut(denoised))
-    unrest, size = powers(under), powers(residuals)
-    alike = (residuals * under).mean((-3, -2, -1)).abs() > LIKE_THE_PICTURE * (unrest * size).sqrt()
-    found = flat_places(residuals, cut(noisy), unrest.masked_fill(alike, math.inf))
+    """What a restorer took away where what it left is flat."""
+    residuals, unrest = level(cut(noisy - denoised)), powers(level(cut(denoised)))
+    busy = unrest > BUSY * powers(residuals)
+    found = flat_places(residuals, cut(noisy), unrest.masked_fill(busy, math.inf))
     if len(found.noise) < FEWEST:
         return None
     levels, variances = curve(found.means.flatten(), found.noise.square().mean((-2, -1)).flatten())
