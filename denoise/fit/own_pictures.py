@@ -53,7 +53,7 @@ JUDGED = 8  # tiles
 CLEAN = 1 / 255  # sigma, of the range that a picture uses
 
 CROP, BATCH = 64, 4
-RECORRUPTED = (0.4, 1.0)  # how much of the noise is added, of what is there
+RECORRUPTED = (0.3, 0.8)  # how much of the noise is added, of what is there
 PROBE = 0.25  # of the noise, by which the error is estimated
 BRIGHTNESS = 7  # px over which brightness is averaged
 MASKED = 0.06  # share of the pixels
