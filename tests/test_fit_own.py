@@ -206,7 +206,7 @@ def test_pictures_without_flat_places_are_taught_by_masks_as_wide_as_the_grain()
     lesson = own_pictures.lesson_of(pages, Box(), FACTS, 0)
     assert lesson.masks
     assert lesson.grain > 1
-    assert "masked with all that lie" in lesson.describe()
+    assert "masked pixels with all that lie" in lesson.describe()
     shown, asked = lesson.at(0)
     assert shown.shape == asked.shape
     assert 0 < float(asked.isfinite().float().mean()) < 0.1
@@ -268,10 +268,12 @@ def test_what_is_no_better_is_not_written(tmp_path: Path, few_steps: None) -> No
 
 
 def test_one_large_picture_is_divided(tmp_path: Path, few_steps: None) -> None:
-    folder, poor = shot(tmp_path / "noisy", 0, side=300), stock(tmp_path / "poor")
-    answer = denoise("fit", folder / "0.png", "-o", tmp_path / "mine", "--from", poor, "--minutes", 0.05)
+    picture, poor = tmp_path / "one.png", stock(tmp_path / "poor")
+    Image.fromarray(pixels(scene(0, 300, 300) + coarse_noise(300, 300, 10, 1))).save(picture)
+    answer = denoise("fit", picture, "-o", tmp_path / "mine", "--from", poor, "--minutes", 0.05)
     assert answer.exit_code == 0, answer.output
     assert "1 parts of them kept aside" in answer.output
+    assert "in grains of 3 px" in answer.stderr
 
 
 def test_grey_pages_of_sixteen_bits_are_learnt_from(tmp_path: Path) -> None:
@@ -310,6 +312,12 @@ def clean(folder: Path) -> Path:
     return folder
 
 
+def half_clean(folder: Path) -> Path:
+    for number in range(3):
+        Image.fromarray(pixels(scene(number))).save(roll(folder, 3) / f"clean{number}.png")
+    return folder
+
+
 def damaged(folder: Path) -> Path:
     folder.mkdir()
     (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n nothing more")
@@ -325,6 +333,7 @@ BAD = {
     "2 pictures of at most 160 × 160 px are too little": lambda folder: roll(folder, 2),
     "mixes 16-bit (deep.tif) and 8-bit (0.png) pictures": mixed,
     "clean already": clean,
+    "too few of its 6 pictures are noisy": half_clean,
     "broken.png": damaged,
 }
 

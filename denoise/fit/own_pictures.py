@@ -18,7 +18,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from random import Random
 from shutil import rmtree
@@ -45,7 +45,7 @@ from denoise.run import coloured
 from denoise.signals import Picture
 
 LEAST_SIDE, MOST_SIDE = 128, 256  # px of a tile
-MOST_PAGES, MOST_TILES = 40, 16  # of all pages, and of one, evenly chosen
+MOST_PAGES, MOST_TILES = 40, 9  # of all pages, and of one, evenly chosen
 FEWEST_TILES = 4
 FEWEST_PAGES = 5  # fewer are divided into tiles, and every fourth tile is kept aside
 ASIDE = 4  # every so many
@@ -53,6 +53,7 @@ JUDGED = 8  # tiles
 CLEAN = 1 / 255  # sigma, of the range that a picture uses
 
 CROP, BATCH = 64, 4
+COLOURS = 3  # of every picture, for a model that takes any number
 RECORRUPTED = (0.3, 0.8)  # how much of the noise is added, of what is there
 PROBE = 0.25  # of the noise, by which the error is estimated
 BRIGHTNESS = 7  # px over which brightness is averaged
@@ -110,8 +111,8 @@ class Result:
 
     def as_text(self) -> str:
         judged = (
-            f"Estimated error on {self.held_back} ({self.judged_by}): {self.start} {self.before:.2f} of 255, "
-            f"fitted {self.after:.2f}; better in {self.parts_better} of {self.parts} parts."
+            f"Estimated error on {self.held_back} kept aside ({self.judged_by}): {self.start} {self.before:.2f}, "
+            f"fitted {self.after:.2f} of 255; better in {self.parts_better} of {self.parts} parts."
         )
         if self.folder is None:
             return f"{judged}\nNo better than {self.start}: nothing is written; clean with {self.start} as it is."
@@ -155,7 +156,7 @@ def pages_of(folder: Path, tell: Tell) -> list[Page]:
     if len(chosen_ones) < len(large):
         tell(f"{len(chosen_ones)} of {len(large)} pictures are looked at, evenly chosen.")
     refuse_little(folder, sources, sum(tiles_in(*source.size) for source in chosen_ones))
-    return [page_of(source) for source in chosen_ones]
+    return list(pages_in(chosen_ones, tell))
 
 
 @dataclass(frozen=True)
@@ -231,6 +232,8 @@ def refuse_clean(folder: Path, pages: Sequence[Page]) -> None:
             f"{folder}: {len(clean)} of {len(pages)} pictures are clean already (sigma at most {sigma:.1f} of 255 in "
             "their flat parts); nothing needs doing."
         )
+    if sum(len(page.tiles) for page in pages) - sum(len(page.tiles) for page in clean) < FEWEST_TILES:
+        raise UserError(f"{folder}: too few of its {len(pages)} pictures are noisy to learn from them; add noisy ones.")
 
 
 def is_clean(page: Page) -> bool:
@@ -241,6 +244,19 @@ def is_clean(page: Page) -> bool:
     values = values[:: max(1, len(values) // 1_000_000)]
     low, high = (float(values.quantile(share)) for share in (0.001, 0.999))
     return page.noise.sigma / 255 < CLEAN * max(high - low, 1e-6)
+
+
+def pages_in(sources: Sequence[Source], tell: Tell) -> Iterator[Page]:
+    """Those that can be decoded; where there are none, what is wrong with the first."""
+    faults: list[BadFile] = []
+    for source in sources:
+        try:
+            yield page_of(source)
+        except BadFile as fault:
+            tell(f"Left out: {fault}")
+            faults.append(fault)
+    if len(faults) == len(sources):
+        raise faults[0]
 
 
 def page_of(source: Source) -> Page:
@@ -308,11 +324,8 @@ class Lesson:
     def taught_by(self) -> str:
         if not self.masks:
             return "more of the same noise, drawn from the pictures' flat places"
-        return (
-            f"pixels masked with all that lie less than {self.grain} px from them"
-            if self.grain > 1
-            else "masked pixels"
-        )
+        around = f" with all that lie less than {self.grain} px from them" if self.grain > 1 else ""
+        return f"masked pixels{around}"
 
     @property
     def judged_by(self) -> str:
@@ -357,15 +370,17 @@ class Lesson:
 
 
 def lesson_of(pages: Sequence[Page], method: Method, facts: Facts, seed: int) -> Lesson:
-    known = [page for page in pages if page.patches is not None]
+    noisy = [page for page in pages if not is_clean(page)]
+    known = [page for page in noisy if page.patches is not None]
     masks = sum(len(page.tiles) for page in known) < FEWEST_TILES
-    used = pages if masks else known
+    used = noisy if masks else known
     training, aside, kept_aside = divided(used, seed)
     grains = [page.patches.grain for page in known if page.patches is not None and page.patches.coarse]
     grain = round(mean(grains)) if 2 * len(grains) > len(known) else 1
     if masks:
         grain = grain_of_residual(method, facts, aside)
-    return Lesson(training, aside, facts, len(used), kept_aside, grain, noise_of(known), masks, seed)
+    coloured_facts = replace(facts, channels=facts.channels or COLOURS)
+    return Lesson(training, aside, coloured_facts, len(used), kept_aside, grain, noise_of(known), masks, seed)
 
 
 def noise_of(known: Sequence[Page]) -> str:
@@ -490,47 +505,55 @@ class Taught(Method):
 
 
 def judged(lesson: Lesson, method: Taught, card: zoo.Card, wish: Wish, tell: Tell) -> Result:
+    """The model is trained; it is written where it is better on what was kept aside."""
     with torch.no_grad():
         before = lesson.errors(method)
-
-    def validate(trained: Method) -> Scores:
-        return {"mse": of_255(lesson.errors(trained).mean())}
-
-    with TemporaryDirectory() as folder:
-        run = Run(method, Path(folder), SCHEDULE, chosen(wish.device))
-        train(run, lesson.at, validate, wish.minutes, tell, lambda scores: -scores["mse"])
-        method.to("cpu").load_state_dict(load_file(Path(folder) / zoo.WEIGHTS))
-    with torch.no_grad():
+        steps = trained(lesson, method, wish, tell)
         after = lesson.errors(method.eval())
-    better = int((after < before).sum())
-    kept = float(after.mean()) < BETTER * float(before.mean()) and 2 * better > len(after)
-    result = Result(
-        wish.out if kept else None,
-        card.name,
-        lesson.pictures,
-        f"{lesson.kept_aside} kept aside",
-        lesson.noise,
-        lesson.taught_by,
-        lesson.judged_by,
-        root_of_255(before),
-        root_of_255(after),
-        better,
-        len(after),
-        run.step,
-        wish.minutes,
-        wish.seed,
-    )
-    if kept:
-        write(wish.out, card, method.restorer, result)
+    result = verdict(lesson, card, wish, steps, before, after)
+    if result.folder is not None:
+        write(result.folder, card, method.restorer, result)
     return result
 
 
-def of_255(squared: Tensor) -> float:
-    return float(squared) * 255**2
+@torch.enable_grad()
+def trained(lesson: Lesson, method: Taught, wish: Wish, tell: Tell) -> int:
+    """The method takes on the best weights that were seen; the number of steps."""
+
+    def validate(now: Method) -> Scores:
+        return {"estimated_mse": of_255(lesson.errors(now))}
+
+    with TemporaryDirectory() as folder:
+        run = Run(method, Path(folder), SCHEDULE, chosen(wish.device))
+        train(run, lesson.at, validate, wish.minutes, tell, lambda scores: -scores["estimated_mse"])
+        method.to("cpu").load_state_dict(load_file(Path(folder) / zoo.WEIGHTS))
+    return run.step
 
 
-def root_of_255(errors: Tensor) -> float:
-    return math.sqrt(max(of_255(errors.mean()), 0.0))
+def verdict(lesson: Lesson, card: zoo.Card, wish: Wish, steps: int, before: Tensor, after: Tensor) -> Result:
+    better = int((after < before).sum())
+    kept = of_255(after) < BETTER * of_255(before) and 2 * better > len(after)
+    return Result(
+        folder=wish.out if kept else None,
+        start=card.name,
+        pictures=lesson.pictures,
+        held_back=lesson.kept_aside,
+        noise=lesson.noise,
+        taught_by=lesson.taught_by,
+        judged_by=lesson.judged_by,
+        before=math.sqrt(max(of_255(before), 0.0)),
+        after=math.sqrt(max(of_255(after), 0.0)),
+        parts_better=better,
+        parts=len(after),
+        steps=steps,
+        minutes=wish.minutes,
+        seed=wish.seed,
+    )
+
+
+def of_255(errors: Tensor) -> float:
+    """Mean of squared errors, of 255²."""
+    return float(errors.mean()) * 255**2
 
 
 # The model
@@ -595,7 +618,7 @@ def readme(out: Path, card: zoo.Card, result: Result) -> str:
 
 **Taught by** {result.taught_by}.
 
-**Judged** on {result.held_back}, by {result.judged_by}, root of the estimated mean squared error, of 255:
+**Judged** on {result.held_back} kept aside, by {result.judged_by}, root of the estimated mean squared error, of 255:
 {card.name} {result.before:.2f}, this one {result.after:.2f}; better in {result.parts_better} of {result.parts} parts.
 
 Use it: `denoise clean PICTURE --model {out}`.
