@@ -181,6 +181,15 @@ def test_a_round_replaces_white_noise_by_that_of_the_pictures() -> None:
         assert float(drawn.std()) == pytest.approx(float(law.variance(flat).mean().sqrt()), rel=0.2)
 
 
+def test_grey_pictures_give_noise_without_colour() -> None:
+    lesson = lessons([Gaussian(20).sample(scene(number)[:1], number) for number in range(2)])
+    assert lesson.renew(Smooth())["sigma"] == pytest.approx(20, rel=0.1)
+    noisy, clean = lesson.at(0)
+    noise = (noisy - clean)[(noisy > 0) & (noisy < 1)]
+    assert noisy.shape == clean.shape == (2, 3, 48, 48)
+    assert 10 < 255 * float(noise.std()) < 35
+
+
 def test_where_no_noise_is_found_the_old_one_stays() -> None:
     lesson = lessons([torch.ones(3, 64, 64)])
     assert lesson.renew(Smooth()) == {"pictures that gave noise": 0, "sigma": pytest.approx(40)}

@@ -18,11 +18,24 @@ from torch import Tensor
 
 from denoise.errors import UserError
 from denoise.fit.loop import Scores
-from denoise.fit.own_pictures import ASIDE, Page, Part, Tell, centre, evenly, fitting, pages_of, parts_of, unbiased
+from denoise.fit.own_pictures import (
+    ASIDE,
+    COLOURS,
+    Page,
+    Part,
+    Tell,
+    centre,
+    evenly,
+    fitting,
+    pages_of,
+    parts_of,
+    unbiased,
+)
 from denoise.fit.pictures import Pairs, Photographs
 from denoise.methods.method import Method
 from denoise.noise.patches import Patches, left_over
 from denoise.restorer import Facts
+from denoise.run import padded_to
 
 FIRST = (5.0, 50.0)  # sigma of the white noise at the beginning, of 255, from weakest to strongest
 STRENGTHS = 16  # of it, evenly spread
@@ -71,20 +84,11 @@ class UnpairedNoise:
 
 def cleaned(method: Method, tiles: Tensor) -> Tensor:
     """(T, C, side, side), one after the other; grey ones as equal colours."""
+    height, width = tiles.shape[2:]
     with torch.no_grad():
-        return torch.cat([as_many(padded(method, tile[None]), tile) for tile in tiles])
-
-
-def padded(method: Method, tile: Tensor) -> Tensor:
-    from denoise.run import padded_to
-
-    height, width = tile.shape[2:]
-    restored: Tensor = method(padded_to(tile.expand(-1, 3, -1, -1), method.multiple, method.least))
-    return restored[..., :height, :width]
-
-
-def as_many(restored: Tensor, tile: Tensor) -> Tensor:
-    return restored.mean(1, keepdim=True) if len(tile) == 1 else restored
+        ready = padded_to(tiles.expand(-1, COLOURS, -1, -1), method.multiple, method.least)
+        restored = torch.cat([method(tile[None]) for tile in ready])[..., :height, :width]
+    return restored.mean(1, keepdim=True) if tiles.shape[1] == 1 else restored
 
 
 def unpaired(clean: Path, noisy: Path, batch: int, patch: int, tell: Tell, seed: int = 0) -> UnpairedNoise:

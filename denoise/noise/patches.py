@@ -60,9 +60,9 @@ class Patches:
         return clean + self.drawn(clean, seed)
 
     def drawn(self, clean: Tensor, seed: int) -> Tensor:
-        """The noise alone."""
+        """The noise alone; that of grey pictures is the same in all colours."""
         planes = clean.reshape(-1, *clean.shape[-3:])
-        fields = [self.field(one, seed, number) for number, one in enumerate(planes)]
+        fields = [self.field(one, seed, number).expand_as(one) for number, one in enumerate(planes)]
         return self.variance(clean).sqrt() * torch.stack(fields).reshape(clean.shape)
 
     def field(self, clean: Tensor, seed: int, number: int = 0) -> Tensor:
