@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import count
 from pathlib import Path
 from types import SimpleNamespace
@@ -221,6 +222,7 @@ def few_steps(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_recipe_trains_it_in_rounds(tmp_path: Path, few_steps: None, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(recipes, "curve", lambda *_: None)  # drawn in tests of its own
     (tmp_path / "small").mkdir()
     card = 'name = "small"\nkind = "picture"\nmethod = "mid"\nlicence = "MIT"\n\n[network]\nwidths = [8, 8]\n'
     (tmp_path / "small" / zoo.CARD).write_text(card)
@@ -248,6 +250,7 @@ def test_pictures_that_show_no_noise_are_refused(tmp_path: Path) -> None:
 def test_the_bench_tells_every_round_beside_its_peers(
     tmp_path: Path, few_steps: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(bench_mid, "Mid", partial(Mid, (8, 8)))
     monkeypatch.setattr(bench_mid, "BATCH", 1)
     monkeypatch.setattr(bench_mid, "CROP", 64)
     monkeypatch.setattr(bench_mid, "ROUNDS", 2)
