@@ -147,6 +147,13 @@ def test_grains_are_seen_and_drawn_as_coarse_as_they_are() -> None:
     assert "independent" in white.describe()
 
 
+def test_texture_does_not_make_white_noise_stronger() -> None:
+    clean = scene(3, 256, 256)
+    clean = clean + 0.05 * torch.sin(torch.arange(256) / 4) * torch.sin(torch.arange(256) / 5)[:, None]
+    found = patches_of(Gaussian(10).sample(clean, 2))
+    assert 255 * float(found.drawn(clean, 1).std()) == pytest.approx(10, rel=0.1)
+
+
 def test_where_nothing_is_flat_no_noise_is_claimed() -> None:
     noisy = seeds.uniform(1, seeds.positions((3, 160, 160), 0))
     assert seen(noisy[None], estimate(Picture(np.zeros((8, 8, 3), np.uint8), 255))) is None
@@ -265,6 +272,17 @@ def test_what_is_no_better_is_not_written(tmp_path: Path, few_steps: None) -> No
     assert answer.exit_code == 0, answer.output
     assert "No better than poor: nothing is written" in answer.stdout
     assert tree(tmp_path) == before
+
+
+def test_only_a_smaller_error_that_can_be_one_is_better(tmp_path: Path) -> None:
+    wish, card = own_pictures.Wish(tmp_path, tmp_path / "mine"), zoo.Card(tmp_path, {"name": "poor"})
+    before = torch.full((4,), 1e-3)
+    afters = {"Written": before / 2, "No better": before.clone(), "neither can be judged": -before}
+    afters["No better than"] = before * torch.tensor([0.1, 1.01, 1.01, 1.01])  # of most parts
+    for sentence, after in afters.items():
+        result = own_pictures.verdict(lesson(), card, wish, 1, before, after)
+        assert sentence in result.as_text()
+        assert (result.folder is not None) == (sentence == "Written")
 
 
 def test_one_large_picture_is_divided(tmp_path: Path, few_steps: None) -> None:

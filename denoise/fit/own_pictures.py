@@ -114,6 +114,8 @@ class Result:
             f"Estimated error on {self.held_back} kept aside ({self.judged_by}): {self.start} {self.before:.2f}, "
             f"fitted {self.after:.2f} of 255; better in {self.parts_better} of {self.parts} parts."
         )
+        if not self.after:
+            return f"{judged}\nThe noise is weaker than it was measured, so neither can be judged: nothing is written."
         if self.folder is None:
             return f"{judged}\nNo better than {self.start}: nothing is written; clean with {self.start} as it is."
         return f"{judged}\nWritten: {self.folder}; use it with `denoise clean PICTURE --model {self.folder}`."
@@ -532,7 +534,7 @@ def trained(lesson: Lesson, method: Taught, wish: Wish, tell: Tell) -> int:
 
 def verdict(lesson: Lesson, card: zoo.Card, wish: Wish, steps: int, before: Tensor, after: Tensor) -> Result:
     better = int((after < before).sum())
-    kept = of_255(after) < BETTER * of_255(before) and 2 * better > len(after)
+    kept = 0 < of_255(after) < BETTER * of_255(before) and 2 * better > len(after)
     return Result(
         folder=wish.out if kept else None,
         start=card.name,

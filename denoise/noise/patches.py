@@ -28,6 +28,8 @@ TOO_WEAK, TOO_STRONG = 0.4, 1.6  # times the usual variance of its brightness: o
 BUSY = 4.0  # times the power of what was taken away: with more left, it is texture of which a part was taken
 CLIPPED = 0.05  # share of samples at black or white above which a place says nothing
 BLACK, WHITE = 0.5 / 255, 254.5 / 255
+DARK, BRIGHT = 0.05, 0.95  # brightness between which noise is hardly clipped
+MEDIAN_OF_NORMAL = 0.6745  # of the absolute values
 NEAR = 0.25  # share of the patches, nearest in brightness, that one is drawn from
 INDEPENDENT = 0.1  # correlation below which two pixels count as independent
 LONGEST = 6  # px that a grain is followed
@@ -133,9 +135,22 @@ def seen(pictures: Tensor, noise: PictureNoise) -> Patches | None:
     if int(kept.sum()) < FEWEST:
         return None
     levels = torch.linspace(0, 1, BRIGHTNESSES + 1)
-    scale = size[kept].mean()
-    shapes = (shuffled(shapes[kept]) if noise.white else shapes[kept]) / scale.sqrt()
+    shapes, scale = shapes[kept] / size[kept].mean().sqrt(), size[kept].mean()
+    if noise.white:
+        shapes, scale = shuffled(shapes), torch.minimum(scale, finest(pictures, strength))
     return Patches(shapes, found.means[kept].mean(1), levels, scale * strength(levels))
+
+
+def finest(pictures: Tensor, strength: Strength) -> Tensor:
+    """Power of the finest detail, usual over the whole picture, beside what was measured: 1 for white noise (Donoho and
+    Johnstone, 1994). Less says that even the flat places were none."""
+    height, width = (length // 2 * 2 for length in pictures.shape[-2:])
+    even = pictures[..., :height, :width]
+    a, b, c, d = even[..., ::2, ::2], even[..., ::2, 1::2], even[..., 1::2, ::2], even[..., 1::2, 1::2]
+    mean = (a + b + c + d) / 4
+    detail = (a - b - c + d).abs() / 2 / strength(mean).clamp(min=1e-12).sqrt()
+    seen_there = detail[(mean > DARK) & (mean < BRIGHT)]
+    return (seen_there.median() / MEDIAN_OF_NORMAL).square() if len(seen_there) else torch.tensor(1.0)
 
 
 def shuffled(shapes: Tensor) -> Tensor:
