@@ -300,6 +300,7 @@ def bench(
     data: Annotated[Path | None, typer.Option(help="Folder of the test data, where not the usual one.")] = None,
     limit: Annotated[int | None, typer.Option(min=1, help="At most so many files, for a quick look.")] = None,
     threads: Threads = None,
+    minutes: Annotated[float | None, typer.Option(min=0.1, help="How long to train, where a bench trains.")] = None,
     as_json: AsJson = False,
 ) -> None:
     """Measure speed, memory and quality on named data, beside the noisy input and other methods."""
@@ -312,7 +313,7 @@ def bench(
         show(known, as_json, known)
         return
     rows = []
-    for row in rows_of(name, Wish(model, engine, device, data, limit, say)):
+    for row in rows_of(name, Wish(model, engine, device, data, limit, say, minutes)):
         rows.append(row)
         say("  ".join(f"{key} {value}" for key, value in row.items()))
     show(rows, as_json, rows)
@@ -341,6 +342,9 @@ def train(
         Path | None,
         typer.Option(help="For dark raw: learn the noise of your camera alone, from `denoise noise fit`."),
     ] = None,
+    noisy: Annotated[
+        Path | None, typer.Option(help="Folder of noisy pictures, for a model that learns its noise from them.")
+    ] = None,
     minutes: Annotated[float, typer.Option(min=0.1, help="How long to train.")] = 60.0,
     device: DeviceName = "auto",
     publish: Annotated[bool, typer.Option("--publish", help="Put the best weights into the model's folder.")] = False,
@@ -350,12 +354,33 @@ def train(
     from denoise.zoo import find
 
     card = find(name)
-    run = recipes.train_model(card, recipes.Material(data, speech, noise, camera), minutes, say, device=device)
+    material = recipes.Material(data, speech, noise, camera, noisy)
+    run = recipes.train_model(card, material, minutes, say, device=device)
     say(f"Best weights and their curve: {run}")
     if publish:
         card = card if camera is None else recipes.own_copy(card, camera)
         recipes.publish(run, card)
         say(f"Published: {card.folder}")
+
+
+@app.command()
+def fit(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="Your noisy pictures, as many as there are.")],
+    out: Annotated[Path, typer.Option("--out", "-o", help="The model folder to write, as my-model.")],
+    start: Annotated[
+        str | None, typer.Option("--from", metavar="MODEL", help="What it begins as; else the usual one for pictures.")
+    ] = None,
+    minutes: Annotated[float, typer.Option(min=0.05, help="How long to fit.")] = 20.0,
+    seed: Annotated[int, typer.Option(min=0, help="Of what is kept aside and of the training.")] = 0,
+    device: DeviceName = "auto",
+    as_json: AsJson = False,
+) -> None:
+    """Fit a picture model to your own noisy pictures; it is kept only where it is better on some kept aside."""
+    from denoise.fit import own_pictures
+    from denoise.report import as_json as json_of
+
+    result = own_pictures.fit(own_pictures.Wish(folder, out, start, minutes, seed, device), say)
+    print(json_of(result.as_data()) if as_json else result.as_text())
 
 
 @app.command()

@@ -24,7 +24,20 @@ from denoise import zoo
 from denoise.report import as_json, as_table
 
 HEAVY = {"torch", "numpy", "scipy", "av", "soundfile", "PIL", "rich", "onnxruntime", "gradio", "numba", "pydantic"}
-COMMANDS = ("clean", "inspect", "compare", "measure", "models", "doctor", "bench", "import", "train", "export", "app")
+COMMANDS = (
+    "clean",
+    "inspect",
+    "compare",
+    "measure",
+    "models",
+    "doctor",
+    "bench",
+    "import",
+    "train",
+    "fit",
+    "export",
+    "app",
+)
 START = [sys.executable, "-c", "from denoise.cli import main; main()"]
 
 

@@ -7,7 +7,7 @@ import json
 import math
 import re
 import tomllib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -56,16 +56,19 @@ class Lessons:
     validate: Validate
     score: Score = mean
     unit: str = "PSNR, dB"  # of the curves
+    rounds: int = 1
+    renew: Validate | None = None  # between two rounds: other lessons, by what the model can do by then
 
 
 @dataclass(frozen=True)
 class Material:
-    """Where the training data lie: one folder of all, or for sound one of voices and one of noise."""
+    """Where the training data lie: one folder of all, or one of voices and one of noise, or one of noisy pictures."""
 
     root: Path | None = None
     speech: Path | None = None
     noise: Path | None = None
     camera: Path | None = None  # the user's own, whose noise alone is to be learnt
+    noisy: Path | None = None
 
     def folder(self, *names: str) -> Path | None:
         """The first of these that is in the root."""
@@ -94,7 +97,8 @@ def train_model(
     lessons = lessons_named(wanted)(recipe, material, runs, tell)
     run = Run(begun(card, recipe), runs / named(card, material.camera), Schedule(**recipe["schedule"]), chosen(device))
     run.step = int(card.entries.get("steps", 0))
-    train(run, lessons.batches, lessons.validate, minutes, tell, lessons.score)
+    for _ in in_rounds(run, lessons, minutes, tell):
+        pass
     curve(run.folder, run.folder / "curve.png", lessons.unit)
     return run.folder
 
@@ -102,6 +106,17 @@ def train_model(
 def named(card: zoo.Card, camera: Path | None) -> str:
     """What is trained on one camera is another model."""
     return card.name if camera is None else f"{card.name}-{camera.stem}"
+
+
+def in_rounds(run: Run, lessons: Lessons, minutes: float, tell: Callable[[str], None]) -> Iterator[Scores]:
+    """So many minutes in all; what was found out between two rounds is answered at the end of the second."""
+    for number in range(lessons.rounds):
+        found: Scores = {}
+        if lessons.renew is not None and (number or run.resume()):
+            found = run.averaged(lessons.renew)
+            tell(f"round {number + 1}: " + ", ".join(f"{name} {value:.1f}" for name, value in found.items()))
+        train(run, lessons.batches, lessons.validate, minutes / lessons.rounds, tell, lessons.score)
+        yield found
 
 
 def begun(card: zoo.Card, recipe: Recipe) -> Method:
@@ -130,6 +145,22 @@ def of_noisy_pictures(recipe: Recipe, material: Material, runs: Path, tell: Call
     families = {name: noisy_pictures.Family(**family) for name, family in recipe["families"].items()}
     crops = noisy_pictures.NoisyCrops(photographs, families, **recipe["data"])
     return Lessons(crops.at, noisy_pictures.judge(photographs, JUDGED))
+
+
+def of_unpaired(recipe: Recipe, material: Material, runs: Path, tell: Callable[[str], None]) -> Lessons:
+    """Clean photographs, and noisy pictures of other things."""
+    from denoise.fit.unpaired import unpaired
+
+    noisy, clean = material.noisy or material.folder("noisy"), material.folder("clean") or material.root
+    if noisy is None or clean is None:
+        raise UserError(
+            "Clean photographs and noisy pictures are wanted: name their folders with --data and --noisy, "
+            "or with --data one that holds clean/ and noisy/."
+        )
+    settings = dict(recipe["data"])
+    rounds = int(settings.pop("rounds", 3))
+    lessons = unpaired(clean, noisy, tell=tell, **settings)
+    return Lessons(lessons.at, lessons.judge, rounds=rounds, renew=lessons.renew)
 
 
 def of_raw(recipe: Recipe, material: Material, runs: Path, tell: Callable[[str], None]) -> Lessons:
@@ -247,6 +278,7 @@ LESSONS: dict[str, Teach] = {
     "raw": of_raw,
     "noisy pictures": of_noisy_pictures,
     DARK: of_dark_raw,
+    "unpaired noise": of_unpaired,
 }
 
 

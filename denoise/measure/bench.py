@@ -32,6 +32,7 @@ class Wish:
     data: Path | None = None  # where its test data lies; None: where the bench itself looks for it
     limit: int | None = None  # at most so many files, for a quick look
     tell: Callable[[str], None] = quiet  # one line of progress, for people
+    minutes: float | None = None  # of training, where it trains; None: as long as it needs
 
 
 def benches() -> dict[str, str]:
