@@ -61,6 +61,7 @@ MASKED = 0.06  # share of the pixels
 MASKINGS = 4  # of every part that is judged
 MOST_GRAIN, DEPENDENT = 4, 0.2  # px, and correlation, of what a model takes away
 BETTER = 0.99  # of the error before: more is no gain
+MOST_PARTS = 0.75  # of those kept aside; a smaller majority may be chance, or noise measured as too strong
 SCHEDULE = Schedule(rate=3e-4, warm_up=30, average=0.99, fall=0.4, weight_decay=0.0)
 
 Tell = Callable[[str], None]
@@ -534,7 +535,7 @@ def trained(lesson: Lesson, method: Taught, wish: Wish, tell: Tell) -> int:
 
 def verdict(lesson: Lesson, card: zoo.Card, wish: Wish, steps: int, before: Tensor, after: Tensor) -> Result:
     better = int((after < before).sum())
-    kept = 0 < of_255(after) < BETTER * of_255(before) and 2 * better > len(after)
+    kept = 0 < of_255(after) < BETTER * of_255(before) and better >= MOST_PARTS * len(after)
     return Result(
         folder=wish.out if kept else None,
         start=card.name,
