@@ -20,8 +20,10 @@ from shelf import denoise, tree
 from torch import Tensor, nn
 
 from denoise import seeds, zoo
-from denoise.fit import loop, own_pictures
-from denoise.fit.own_pictures import Lesson, Page, Part, Taught
+from denoise.fit import loop, own_lessons, own_pages, own_pictures
+from denoise.fit.own_lessons import Lesson, Part
+from denoise.fit.own_pages import Page
+from denoise.fit.own_pictures import Taught
 from denoise.methods.method import Method, method
 from denoise.noise.patches import Patches, seen
 from denoise.noise.picture_laws import Gaussian, Poisson
@@ -53,7 +55,7 @@ def pixels(picture: Tensor, depth: int = 8) -> np.ndarray:
 
 def page(noisy: Tensor, name: str = "one") -> Page:
     picture = Picture(pixels(noisy), 255)
-    noise, tiles = estimate(picture), own_pictures.tiles_of(picture)
+    noise, tiles = estimate(picture), own_pages.tiles_of(picture)
     return Page(name, tiles, noise, seen(tiles, noise))
 
 
@@ -169,7 +171,7 @@ def part_of(noise: Tensor, sigma: float) -> tuple[Part, Tensor]:
 
 def test_what_is_shown_and_what_is_asked_for_err_independently() -> None:
     part, clean = part_of(Gaussian(20).sample(scene(2, 128, 128), 5) - scene(2, 128, 128), 20)
-    shown, asked = own_pictures.recorrupted(part, Random(1))
+    shown, asked = own_lessons.recorrupted(part, Random(1))
     one, other = shown - clean, asked - clean
     assert abs(float((one * other).mean() / (one.std() * other.std()))) < 0.03
     assert float(one.std()) > 1.05 * 20 / 255
@@ -183,14 +185,14 @@ def test_the_error_is_estimated_without_the_clean_picture(grains: bool) -> None:
     for restorer in (Box(), Taught(PoorSmoother())):
         with torch.no_grad():
             true = float((restorer((clean + noise)[None]) - clean).square().mean())
-            estimated = float(own_pictures.unbiased(restorer, Part(clean + noise, found), FACTS, 9))
+            estimated = float(own_lessons.unbiased(restorer, Part(clean + noise, found), FACTS, 9))
         assert estimated == pytest.approx(true, rel=0.25, abs=(1.5 / 255) ** 2)
 
 
 @pytest.mark.parametrize("grain", [1, 3])
 def test_what_is_asked_for_behind_a_mask_is_not_shown(grain: int) -> None:
     tile = torch.arange(96 * 96).reshape(1, 96, 96).float()
-    hidden, centres = own_pictures.holes(tile, grain, Random(2))
+    hidden, centres = own_lessons.holes(tile, grain, Random(2))
     assert int(centres.sum()) > 10
     for _, row, column in centres.nonzero().tolist():
         rows = slice(max(0, row - grain + 1), row + grain)
@@ -205,12 +207,12 @@ def test_pictures_without_flat_places_are_taught_by_masks_as_wide_as_the_grain()
     pages = [
         Page(
             "one",
-            own_pictures.tiles_of(Picture(pixels(noisy), 255)).repeat(4, 1, 1, 1),
+            own_pages.tiles_of(Picture(pixels(noisy), 255)).repeat(4, 1, 1, 1),
             estimate(Picture(np.zeros((8, 8, 3), np.uint8), 255)),
             None,
         )
     ]
-    lesson = own_pictures.lesson_of(pages, Box(), FACTS, 0)
+    lesson = own_lessons.lesson_of(pages, Box(), FACTS, 0)
     assert lesson.masks
     assert lesson.grain > 1
     assert "masked pixels with all that lie" in lesson.describe()
@@ -230,7 +232,7 @@ def test_a_batch_is_a_function_of_seed_and_step() -> None:
 
 def lesson() -> Lesson:
     pages = [page(Gaussian(20).sample(scene(number), number)) for number in range(5)]
-    return own_pictures.lesson_of(pages, Box(), FACTS, 0)
+    return own_lessons.lesson_of(pages, Box(), FACTS, 0)
 
 
 def test_what_judges_is_never_learnt_from() -> None:
@@ -299,10 +301,10 @@ def test_grey_pages_of_sixteen_bits_are_learnt_from(tmp_path: Path) -> None:
 
     stack = [pixels(Gaussian(20).sample(scene(number), number)[:1] / 16, 16)[..., 0] for number in range(4)]
     tifffile.imwrite(tmp_path / "stack.tif", np.stack(stack), photometric="minisblack")
-    pages = own_pictures.pages_of(tmp_path, print)
-    own_pictures.refuse_clean(tmp_path, pages)
+    pages = own_pages.pages_of(tmp_path, print)
+    own_pages.refuse_clean(tmp_path, pages)
     assert [one.name for one in pages] == [f"stack.tif, page {number}" for number in range(1, 5)]
-    shown, asked = own_pictures.lesson_of(pages, Box(), FACTS, 0).at(0)
+    shown, asked = own_lessons.lesson_of(pages, Box(), FACTS, 0).at(0)
     assert shown.shape == asked.shape == (4, 3, 64, 64)
     assert torch.equal(shown[:, 0], shown[:, 2])
 

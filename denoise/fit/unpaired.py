@@ -18,19 +18,8 @@ from torch import Tensor
 
 from denoise.errors import UserError
 from denoise.fit.loop import Scores
-from denoise.fit.own_pictures import (
-    ASIDE,
-    COLOURS,
-    Page,
-    Part,
-    Tell,
-    centre,
-    evenly,
-    fitting,
-    pages_of,
-    parts_of,
-    unbiased,
-)
+from denoise.fit.own_lessons import ASIDE, COLOURS, Part, centre, fitting, parts_of, unbiased
+from denoise.fit.own_pages import Page, Tell, evenly, pages_of
 from denoise.fit.pictures import Pairs, Photographs
 from denoise.methods.method import Method
 from denoise.noise.patches import Patches, left_over
