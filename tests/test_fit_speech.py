@@ -277,6 +277,13 @@ def test_validation_is_the_same_every_time(data: Path, tmp_path: Path) -> None:
     assert all(not np.array_equal(case.noisy, case.clean) for case in once)
 
 
+@pytest.mark.parametrize(("share", "roomy"), [(0.2, 1), (0.9, 4), (1.0, 5)])
+def test_validation_is_in_rooms_as_often_as_training(data: Path, tmp_path: Path, share: float, roomy: int) -> None:
+    source = mixtures(data, tmp_path)
+    dry, wet = (cases(replace(source, shares={"room": room}), 5, 1.0) for room in (0.0, share))
+    assert sum(not np.array_equal(a.noisy, b.noisy) for a, b in zip(dry, wet, strict=True)) == roomy
+
+
 # Training
 
 

@@ -418,14 +418,15 @@ class Case:
 
 
 def cases(mixtures: Mixtures, count: int, seconds: float = 4.0) -> list[Case]:
-    """Mixtures of what is kept aside; one in five in a room."""
+    """Mixtures of what is kept aside, as many fifths of them in a room as in training."""
+    roomy = round(5 * mixtures.shares.get("room", 0.0))
     plain = Mixtures(mixtures.speech, mixtures.noise, mixtures.rooms, {"babble": 0.05, "steady": 0.05}, 1, seconds)
     found = []
     for number in range(count):
         dice = np.random.default_rng([7, number])
         voice, disturbance = plain.voice(dice, round(seconds * RATE)), plain.disturbance(dice, round(seconds * RATE))
         heard, clean = voice, voice
-        if number % 5 == 4 and plain.rooms:
+        if number % 5 >= 5 - roomy and plain.rooms:
             room = plain.rooms[number % len(plain.rooms)]
             heard = convolved(voice, room.whole)
         gain = np.float32(NOMINAL * 10 ** (-(5 * (number % 4)) / 20))
