@@ -644,7 +644,7 @@ def test_a_lack_of_memory_is_told_as_such(blend: zoo.Card, blend_graph: Path) ->
 # A whole diffusion in one graph
 
 
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(900)  # tracing it takes a minute on a free machine
 def test_a_sampler_is_one_graph_and_draws_the_same_noise(tmp_path: Path) -> None:
     network = """
         rate = 16000

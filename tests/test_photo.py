@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -293,10 +294,12 @@ def test_its_graph_computes_the_same(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed")
     pytest.importorskip("onnxscript", reason="the exporter is not installed")
     from denoise.onnx.export import save, traced
+    from denoise.onnx.label import told_controls
     from denoise.onnx.session import OnnxRestorer, session_on
     from denoise.onnx.verify import worst_error
 
     ours = restorer(made())
-    save(traced(ours.method, ours.facts), {"name": "toy"}, tmp_path / "toy.onnx")
+    said = {"name": "toy", "inputs": json.dumps(told_controls(ours.facts))}
+    save(traced(ours.method, ours.facts), said, tmp_path / "toy.onnx")
     graph = OnnxRestorer(tmp_path / "toy.onnx", ours.facts, session_on(tmp_path / "toy.onnx", "cpu", 1), 1)
     assert worst_error(graph, ours) < 1e-5

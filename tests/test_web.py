@@ -447,7 +447,7 @@ def test_it_is_served_until_interrupted_and_its_files_go(tmp_path: Path) -> None
         assert "denoise" in text
         assert list(tmp_path.glob("denoise-page-*"))
         running.send_signal(signal.SIGINT)
-        running.wait(30)
+        running.wait(120)
     finally:
         running.kill()
     assert not list(tmp_path.glob("denoise-page-*"))

@@ -223,7 +223,8 @@ class SpectralDiffusion(Method):
     def drawn(self, like: Tensor, step: int) -> tuple[Tensor, Tensor]:
         """Times between the last one and 1, and standard complex noise, of that step of training."""
         chance = seeds.uniform_like(like[:, 0, 0, 0], step, LOSS_STREAM)
-        return 1 - (1 - self.last) * chance**self.late, seeds.normal_like(like, step, LOSS_STREAM + 1) * 0.5**0.5
+        late = 1 - (1 - chance) ** self.late
+        return late * (1 - self.last) + self.last, seeds.normal_like(like, step, LOSS_STREAM + 1) * 0.5**0.5
 
     def errors(self, read: Model, x0: Tensor, end: Tensor, t: Tensor, z: Tensor) -> Tensor:
         """Half the error of every bin (N, F, T) at the times t, and for data prediction that of the sound besides."""
