@@ -24,8 +24,8 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from denoise import methods, zoo
+from denoise.atomic import atomic
 from denoise.errors import UserError
-from denoise.media.atomic import atomic
 from denoise.methods.method import REGISTRY, Method, Official
 
 STORAGE_TYPES = {

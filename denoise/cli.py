@@ -204,7 +204,7 @@ def compare(
     found = compared(noisy, cleaned, draws_of(model, settings, noisy, cleaned) if model and out else None)
     show(found.numbers, as_json, [{"number": name, "value": value} for name, value in found.numbers.items()])
     if out is not None:
-        from denoise.media.atomic import atomic
+        from denoise.atomic import atomic
 
         with atomic(out) as draft:
             found.drawing.save(draft, "PNG")

@@ -195,8 +195,8 @@ def tell(path: Path, as_json: bool) -> None:
 
 
 def draw(path: Path, out: Path) -> None:
+    from denoise.atomic import atomic
     from denoise.measure.noise_curve import plot
-    from denoise.media.atomic import atomic
     from denoise.noise.camera_file import read
 
     with atomic(out) as draft:

@@ -22,9 +22,9 @@ from hypothesis import strategies as st
 from PIL import Image, ImageCms, ImageFile
 from skimage import data
 
+from denoise.atomic import atomic
 from denoise.errors import BadFile, Cancelled
 from denoise.media import ifd
-from denoise.media.atomic import atomic
 from denoise.media.formats import boxes
 from denoise.media.picture import PictureFile, open_picture, save, white_of
 from denoise.media.tags import Tags

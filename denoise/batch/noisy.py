@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from denoise.atomic import atomic
 from denoise.errors import UserError
-from denoise.media.atomic import atomic
 from denoise.media.find import NAMES, kind_of, known
 from denoise.media.frames import found_in, read_frame
 from denoise.noise.calibration import Calibration

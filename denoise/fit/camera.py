@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from denoise.atomic import atomic
 from denoise.errors import UserError
-from denoise.media.atomic import atomic
 from denoise.media.frames import found_in, has_frames, read_folder, read_frame
 from denoise.noise.calibration import Calibration, calibrated
 from denoise.noise.camera import in_tile, repeated

@@ -19,12 +19,12 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from denoise import zoo
+from denoise.atomic import atomic
 from denoise.devices import chosen
 from denoise.errors import UserError
 from denoise.fit.loop import LOG, Batches, Run, Schedule, Score, Scores, Validate, mean, train
 from denoise.fit.pictures import USUAL, Pairs, Photographs, validation_pairs
 from denoise.measure.scores import measured, psnr
-from denoise.media.atomic import atomic
 from denoise.methods.method import Method
 from denoise.restorer import unknown
 

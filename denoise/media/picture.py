@@ -12,8 +12,8 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
+from denoise.atomic import atomic
 from denoise.errors import BadFile
-from denoise.media.atomic import atomic
 from denoise.media.formats import Header, Reader, Sheet, decoding, refuse
 from denoise.media.tags import Tags
 from denoise.signals import Picture, Samples

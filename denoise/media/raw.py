@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from denoise.atomic import atomic
 from denoise.errors import BadFile, UserError
 from denoise.media import ifd
-from denoise.media.atomic import atomic
 from denoise.media.raw_tags import ISO, Said, said_by
 from denoise.signals import Mosaic, Noise, Picture, Samples, SiteNoise
 

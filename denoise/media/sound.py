@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
+from denoise.atomic import atomic
 from denoise.errors import BadFile, UserError
-from denoise.media.atomic import atomic
 from denoise.media.recording import SoundFile
 from denoise.signals import Block
 

@@ -14,8 +14,8 @@ import torch
 from torch import Tensor, nn
 
 from denoise import zoo
+from denoise.atomic import atomic
 from denoise.errors import UserError
-from denoise.media.atomic import atomic
 from denoise.methods.method import Method
 from denoise.onnx.label import OPSET, controls, label, shaped_inputs
 from denoise.onnx.precision import PRECISIONS, Observed, halved, quantised, watched

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from denoise import zoo
-from denoise.media.atomic import atomic
+from denoise.atomic import atomic
 from denoise.methods.method import Live
 from denoise.onnx.verify import ALLOWED, settings, signal
 from denoise.restorer import Facts, Restorer

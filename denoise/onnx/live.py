@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from denoise import zoo
+from denoise.atomic import atomic
 from denoise.errors import UserError
-from denoise.media.atomic import atomic
 from denoise.methods.method import Live
 from denoise.onnx.export import exported, refuse_without_exporter, save
 from denoise.onnx.label import label
