@@ -391,10 +391,11 @@ def export(
         bool, typer.Option("--live", help="For sound as it comes in: one frame, and what is kept between frames.")
     ] = False,
     precision: Annotated[
-        str, typer.Option(help="fp32, fp16 (half the weights' size) or int8 (for processors; needs --calibrate).")
+        str, typer.Option(help="fp32, fp16 (half the weights' size) or int8 (for processors; see --calibrate).")
     ] = "fp32",
     calibrate: Annotated[
-        Path | None, typer.Option(help="Folder of signals as the model meets them, for int8; else samples/.")
+        Path | None,
+        typer.Option(help="Folder of signals as the model meets them, for int8; else samples/."),
     ] = None,
     static: Annotated[
         str | None,

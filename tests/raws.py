@@ -11,6 +11,8 @@ import tifffile
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from PIL import Image
+from shelf import shelve
 from torch import Tensor, nn
 
 from denoise.methods.method import Method, method
@@ -30,6 +32,23 @@ def light(height: int, width: int) -> NDArray[np.float64]:
     """Slow waves of every colour, H×W×3 within 0..1."""
     down, across = np.mgrid[:height, :width] / 17
     return np.stack([0.5 + 0.4 * np.sin(down * (1 + k / 5) + across + k) for k in range(3)], -1)
+
+
+def waves(folder: Path) -> Path:
+    """30 pictures to learn from, each of finer waves than the next."""
+    for number in range(30):
+        y, x = np.mgrid[:260, :300] / (8 + number)
+        colours = [np.sin(x + k) * np.cos(y - k) for k in range(3)]
+        Image.fromarray(np.uint8(127 + 100 * np.stack(colours, -1))).save(folder / f"{number}.png")
+    return folder
+
+
+def toy_shelf(folder: Path) -> Path:
+    """A shelf of toys, one for raw files among them."""
+    place = shelve(folder)
+    (place / "toy-raw").mkdir()
+    (place / "toy-raw" / "model.toml").write_bytes((MODELS / "toy-raw" / "model.toml").read_bytes())
+    return place
 
 
 def mosaicked(colours: NDArray[Any], cfa: str) -> NDArray[Any]:

@@ -10,7 +10,7 @@ from zlib import crc32
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from raws import waves
 from safetensors.torch import load_file
 from shelf import denoise
 from torch import Tensor
@@ -61,12 +61,7 @@ warm_up = 1
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("photographs")
-    for number in range(30):
-        y, x = np.mgrid[:260, :300] / (8 + number)
-        colours = [np.sin(x + k) * np.cos(y - k) for k in range(3)]
-        Image.fromarray(np.uint8(127 + 100 * np.stack(colours, -1))).save(folder / f"{number}.png")
-    return folder
+    return waves(tmp_path_factory.mktemp("photographs"))
 
 
 def card_in(folder: Path, law: str = FULL) -> zoo.Card:

@@ -292,7 +292,7 @@ def test_one_large_picture_is_divided(tmp_path: Path, few_steps: None) -> None:
     Image.fromarray(pixels(scene(0, 300, 300) + coarse_noise(300, 300, 10, 1))).save(picture)
     answer = denoise("fit", picture, "-o", tmp_path / "mine", "--from", poor, "--minutes", 0.05)
     assert answer.exit_code == 0, answer.output
-    assert "1 parts of them kept aside" in answer.output
+    assert "1 part of them kept aside" in answer.output
     assert "in grains of 3 px" in answer.stderr
 
 

@@ -6,10 +6,9 @@ import json
 from pathlib import Path
 from random import Random
 
-import numpy as np
 import pytest
 import torch
-from PIL import Image
+from raws import waves
 
 from denoise import zoo
 from denoise.fit import recipes
@@ -39,12 +38,7 @@ width = 4
 
 @pytest.fixture(scope="module")
 def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("photographs")
-    for number in range(30):
-        y, x = np.mgrid[:260, :300] / (8 + number)
-        colours = [np.sin(x + k) * np.cos(y - k) for k in range(3)]
-        Image.fromarray(np.uint8(127 + 100 * np.stack(colours, -1))).save(folder / f"{number}.png")
-    return folder
+    return waves(tmp_path_factory.mktemp("photographs"))
 
 
 def pairs(folder: Path, sigma: tuple[float, float] = (10.0, 20.0)) -> RawPairs:

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from raws import BLACK, MODELS, WHITE, dng, photosites
-from shelf import denoise, photo, shelve, tree
+from raws import BLACK, WHITE, dng, photosites, toy_shelf
+from shelf import denoise, photo, tree
 
 from denoise.batch.own_camera import OwnCamera, noise_of, without_pattern
 from denoise.errors import UserError
@@ -26,10 +26,7 @@ SETTING = Calibration(CAMERA, (BLACK,) * 4, 800)
 
 @pytest.fixture(autouse=True)
 def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    place = shelve(tmp_path / "shelf")
-    (place / "toy-raw").mkdir()
-    (place / "toy-raw" / "model.toml").write_bytes((MODELS / "toy-raw" / "model.toml").read_bytes())
-    monkeypatch.setenv("DENOISE_MODELS", str(place))
+    monkeypatch.setenv("DENOISE_MODELS", str(toy_shelf(tmp_path / "shelf")))
 
 
 def camera_file(path: Path, name: str = "Toy 1", setting: Calibration = SETTING) -> Path:

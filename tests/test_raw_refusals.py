@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import tifffile
 from PIL import Image
-from raws import BLACK, MODELS, WHITE, XTRANS, dng, photosites
-from shelf import denoise, shelve, tree
+from raws import BLACK, WHITE, XTRANS, dng, photosites, toy_shelf
+from shelf import denoise, tree
 
 from denoise.media.raw import open_raw, save
 from denoise.noise.calibration import Calibration
@@ -25,10 +25,7 @@ COMPRESSION, ISO = 259, 34855
 
 @pytest.fixture(autouse=True)
 def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    place = shelve(tmp_path / "shelf")
-    (place / "toy-raw").mkdir()
-    (place / "toy-raw" / "model.toml").write_bytes((MODELS / "toy-raw" / "model.toml").read_bytes())
-    monkeypatch.setenv("DENOISE_MODELS", str(place))
+    monkeypatch.setenv("DENOISE_MODELS", str(toy_shelf(tmp_path / "shelf")))
 
 
 def coded_otherwise(path: Path) -> Path:

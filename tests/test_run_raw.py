@@ -13,7 +13,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from raws import BLACK, MODELS, TILES, WHITE, XTRANS, dng, mosaic, photosites
+from raws import BLACK, TILES, WHITE, XTRANS, dng, mosaic, photosites, toy_shelf
 from shelf import denoise, photo, shelve
 from torch import Tensor
 from toys import GAIN, Toy, box_blur, facts, gain, identity, seeded_picture
@@ -182,9 +182,7 @@ def test_noise_that_is_known_is_told_in_place_of_a_survey() -> None:
 @pytest.fixture
 def shelf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """One with a raw model on it."""
-    place = shelve(tmp_path / "shelf")
-    (place / "toy-raw").mkdir()
-    (place / "toy-raw" / "model.toml").write_bytes((MODELS / "toy-raw" / "model.toml").read_bytes())
+    place = toy_shelf(tmp_path / "shelf")
     monkeypatch.setenv("DENOISE_MODELS", str(place))
     return place
 

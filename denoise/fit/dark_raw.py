@@ -17,7 +17,7 @@ from denoise.fit.loop import Scores, Validate
 from denoise.fit.pictures import Photographs, busyness, centre
 from denoise.fit.raw import RawPairs
 from denoise.fit.unprocess import Developed, planes
-from denoise.measure.scores import psnr
+from denoise.measure.scores import mean_psnr
 from denoise.methods.method import Method
 from denoise.noise import cameras
 from denoise.noise.camera import Camera
@@ -146,11 +146,6 @@ def judge(photographs: Photographs, camera: Cameras, count: int) -> Validate:
     sets = list(dark_validation(photographs, camera, count))
 
     def measure(method: Method) -> Scores:
-        return {name: mean_psnr(method(noisy), clean) for name, noisy, clean in sets}
+        return {name: mean_psnr(clean, method(noisy).clamp(0, 1)) for name, noisy, clean in sets}
 
     return measure
-
-
-def mean_psnr(restored: Tensor, clean: Tensor) -> float:
-    scores = [psnr(truth.numpy(), one.clamp(0, 1).numpy()) for one, truth in zip(restored, clean, strict=True)]
-    return sum(scores) / len(scores)

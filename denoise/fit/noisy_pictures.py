@@ -12,7 +12,7 @@ from torch import Tensor
 from denoise.fit.developed import log_uniform
 from denoise.fit.loop import Scores, Validate
 from denoise.fit.pictures import Pairs, Photographs, busyness, centre
-from denoise.measure.scores import psnr
+from denoise.measure.scores import mean_psnr
 from denoise.methods.method import Method
 from denoise.noise.law import PictureLaw
 from denoise.noise.picture_laws import Gamma, Gaussian, Poisson
@@ -68,8 +68,8 @@ def judge(photographs: Photographs, count: int, side: int = 192) -> Validate:
     def measure(method: Method) -> Scores:
         found: Scores = {}
         for name, noisy, clean, knobs in sets:
-            found[f"{name}_known"] = mean_psnr(method(noisy, **knobs), clean)
-            found[f"{name}_found"] = mean_psnr(method(noisy), clean)
+            found[f"{name}_known"] = mean_psnr(clean, method(noisy, **knobs))
+            found[f"{name}_found"] = mean_psnr(clean, method(noisy))
         return found
 
     return measure
@@ -82,8 +82,3 @@ def validation_set(
     clean = torch.stack(sorted((centre(photo, side) for photo in photographs.validation), key=busyness)[-count:])
     for name, (law, knobs) in VALIDATION.items():
         yield name, torch.stack([law.sample(one, 100 + index) for index, one in enumerate(clean)]), clean, knobs
-
-
-def mean_psnr(restored: Tensor, clean: Tensor) -> float:
-    scores = [psnr(truth.numpy(), one.cpu().numpy()) for one, truth in zip(restored, clean, strict=True)]
-    return sum(scores) / len(scores)

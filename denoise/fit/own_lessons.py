@@ -75,7 +75,7 @@ class Lesson:
 
     def describe(self) -> str:
         grain = f"in grains of {self.grain} px" if self.grain > 1 else "independent from pixel to pixel"
-        what = f"{self.pictures} pictures, {self.noise}, {grain}"
+        what = f"{count_of(self.pictures, 'picture')}, {self.noise}, {grain}"
         return f"{what}; taught by {self.taught_by}; {self.kept_aside} kept aside."
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:
@@ -139,11 +139,15 @@ def divided(pages: Sequence[Page], seed: int) -> tuple[list[Part], list[Part], s
         kept = [index % ASIDE == seed % ASIDE for index in range(len(pages))]
         training = [part for page, aside in zip(pages, kept, strict=True) for part in parts_of(page) if not aside]
         aside_parts = [part for page, aside in zip(pages, kept, strict=True) for part in parts_of(page) if aside]
-        return training, aside_parts, f"{sum(kept)} pictures"
+        return training, aside_parts, count_of(sum(kept), "picture")
     parts = [part for page in pages for part in parts_of(page)]
     training = [part for index, part in enumerate(parts) if index % ASIDE != seed % ASIDE]
     aside_parts = [part for index, part in enumerate(parts) if index % ASIDE == seed % ASIDE]
-    return training, aside_parts, f"{len(aside_parts)} parts of them"
+    return training, aside_parts, f"{count_of(len(aside_parts), 'part')} of them"
+
+
+def count_of(number: int, what: str) -> str:
+    return f"{number} {what}{'' if number == 1 else 's'}"
 
 
 def parts_of(page: Page) -> list[Part]:

@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from matplotlib.figure import Figure
 from safetensors.torch import load_file, save
-from torch import Tensor
 
 from denoise import zoo
 from denoise.atomic import atomic
@@ -24,7 +23,7 @@ from denoise.devices import chosen
 from denoise.errors import UserError
 from denoise.fit.loop import LOG, Batches, Run, Schedule, Score, Scores, Validate, mean, train
 from denoise.fit.pictures import USUAL, Pairs, Photographs, validation_pairs
-from denoise.measure.scores import measured, psnr
+from denoise.measure.scores import mean_psnr, measured
 from denoise.methods.method import Method
 from denoise.restorer import unknown
 
@@ -33,7 +32,6 @@ if TYPE_CHECKING:
 
 RECIPE = "recipe.toml"
 JUDGED = 6  # photographs under every validation law; more would cost more time than they tell
-SAME = 50.0  # dB: as good as equal
 CLEAN_ENOUGH = 45.0  # dB that clean pictures need have against themselves: doing nothing is not worth more
 HEARD = 24  # mixtures of voices and noise
 DARK = "dark raw"  # lessons whose noise is that of a camera
@@ -198,14 +196,9 @@ def judge(photographs: Photographs, noises: Sequence[str] = USUAL) -> Validate:
     sets = list(validation_pairs(photographs, JUDGED, names=noises))
 
     def measure(method: Method) -> dict[str, float]:
-        return {name: mean_psnr(method, noisy, clean) for name, noisy, clean in sets}
+        return {name: mean_psnr(clean, (method(one[None])[0] for one in noisy)) for name, noisy, clean in sets}
 
     return measure
-
-
-def mean_psnr(method: Method, noisy: Tensor, clean: Tensor) -> float:
-    scores = [psnr(truth.numpy(), method(one[None])[0].numpy()) for one, truth in zip(noisy, clean, strict=True)]
-    return sum(min(score, SAME) for score in scores) / len(scores)
 
 
 # Sound

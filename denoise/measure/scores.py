@@ -12,12 +12,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from statistics import fmean
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from denoise.signals import Kind
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 Array = NDArray[np.floating[Any]]
 
@@ -32,6 +36,11 @@ def psnr(clean: Array, restored: Array) -> float:
     """Peak signal-to-noise ratio in dB, white is 1; infinite for equal pictures."""
     error = float(np.mean(np.square(np.asarray(restored, np.float64) - np.asarray(clean, np.float64))))
     return float("inf") if error == 0 else -10 * float(np.log10(error))
+
+
+def mean_psnr(clean: Iterable[Tensor], restored: Iterable[Tensor], best: float = 50.0) -> float:
+    """Of several pictures; none counts for more than `best` dB, which is as good as equal."""
+    return fmean(min(psnr(truth.numpy(), one.cpu().numpy()), best) for truth, one in zip(clean, restored, strict=True))
 
 
 def ssim(clean: Array, restored: Array) -> float:

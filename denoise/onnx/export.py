@@ -62,6 +62,8 @@ def export_model(
 def write_graph(
     card: Card, target: Path, precision: str = "fp32", pieces: Sequence[Tensor] = (), size: Size | None = None
 ) -> None:
+    if precision not in PRECISIONS:
+        raise UserError(unknown("precision", precision, list(PRECISIONS), "there are"))
     refuse_without_graph(card)
     refuse_without_exporter(card)
     method = zoo.method_of(card)
@@ -99,8 +101,6 @@ def fitted(piece: Tensor, size: Size) -> Tensor:
 
 def shorten(model: Any, card: Card, precision: str, restorer: zoo.TorchRestorer, pieces: Sequence[Tensor]) -> None:
     """The numbers in it."""
-    if precision not in PRECISIONS:
-        raise UserError(unknown("precision", precision, list(PRECISIONS), "there are"))
     if precision == "fp16":
         halved(model)
     if precision == "int8" and not quantised(model, observed(restorer, pieces)):
