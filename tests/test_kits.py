@@ -191,6 +191,62 @@ def test_node_cleans_a_file(kit: Path, node: Path, tmp_path: Path, model: str, n
     assert levels_apart(tmp_path / name, own_result(kit, like, model, tmp_path)) <= (4 if name == "noisy.wav" else 1)
 
 
+# C++
+
+
+@pytest.fixture(scope="module")
+def cpp(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program, made from the kit and the library that the Python package brings along."""
+    import onnxruntime
+
+    compiler = shutil.which("c++") or shutil.which("g++") or shutil.which("clang++")
+    if compiler is None:
+        pytest.skip("no C++ compiler is installed")
+    libraries = [*(Path(onnxruntime.__file__).parent / "capi").glob("libonnxruntime.so.*")]
+    if not libraries:
+        pytest.skip("this ONNX Runtime brings no libonnxruntime.so")
+    folder = tmp_path_factory.mktemp("cpp-kit")
+    (folder / "libonnxruntime.so.1").symlink_to(libraries[0])
+    words = ["-std=c++17", "-O1", "-Wall", "-Wextra", "-Wpedantic", "-Werror", KITS / "cpp" / "clean.cpp"]
+    made = run(compiler, *words, "-o", folder / "clean", folder / "libonnxruntime.so.1", "-Wl,-rpath,$ORIGIN")
+    assert made.returncode == 0, made.stderr
+    return folder / "clean"
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_cpp_computes_what_pytorch_does(kit: Path, cpp: Path, tmp_path: Path, model: str) -> None:
+    good = run(cpp, kit / f"{model}.onnx", "--golden", kit / f"{model}.golden.json")
+    assert good.returncode == 0, good.stdout + good.stderr
+    bad = run(cpp, kit / f"{model}.onnx", "--golden", spoilt(kit, model, tmp_path))
+    assert (bad.returncode, bad.stdout.split()[1]) == (1, "1.0e-03")
+
+
+@pytest.mark.parametrize(
+    ("model", "name"), [("speech-fast", "noisy.wav"), ("speech-fast-live", "noisy.wav"), ("idf-picture", "noisy.ppm")]
+)
+def test_cpp_cleans_a_file(kit: Path, cpp: Path, tmp_path: Path, model: str, name: str) -> None:
+    done = run(cpp, kit / f"{model}.onnx", kit / name, tmp_path / name, "strength=0.75")
+    assert done.returncode == 0, done.stderr
+    own = own_result(kit, name.replace(".ppm", ".png"), model.removesuffix("-live"), tmp_path)
+    assert levels_apart(tmp_path / name, own) <= (4 if name == "noisy.wav" else 1)
+    assert levels_apart(tmp_path / name, kit / name) > 10
+
+
+def test_cpp_says_what_is_wrong(kit: Path, cpp: Path, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "fast.wav", np.zeros(4800), 48_000)
+    model, out = kit / "speech-fast.onnx", tmp_path / "out.wav"
+    cases = {
+        "has 48000 Hz, and the model works at 16000 Hz": (model, tmp_path / "fast.wav", out),
+        "speech-fast has no iterations": (model, kit / "noisy.wav", out, "iterations=2"),
+        "a WAV of 16 bits or of 32-bit floats is wanted": (model, kit / "noisy.png", out),
+        "cannot be read": (model, tmp_path / "none.wav", out),
+    }
+    for sentence, words in cases.items():
+        done = run(cpp, *words)
+        assert (done.returncode, sentence in done.stderr) == (2, True), done.stderr
+    assert not out.exists()
+
+
 # The browser
 
 
@@ -270,5 +326,5 @@ def test_the_page_computes_what_pytorch_does_and_sends_nothing(kit: Path, site: 
 def test_what_is_kept_here_is_small() -> None:
     tracked = run("git", "ls-files", "-z", "export", cwd=ROOT).stdout.split("\0")
     assert all((ROOT / name).stat().st_size < 200_000 for name in tracked if name)
-    for kit in ("python/clean.py", "node/clean.mjs", "web/denoise.mjs", "web/page.mjs"):
-        assert len((KITS / kit).read_text().splitlines()) <= 150
+    for kit in (name for name in tracked if name.endswith((".py", ".mjs", ".cpp", ".hpp"))):
+        assert len((ROOT / kit).read_text().splitlines()) <= 150
