@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from denoise.batch.plan import Plan
     from denoise.batch.recipe import Recipe
     from denoise.measure.draws import Draws
+    from denoise.measure.noise_map import NoiseMap
     from denoise.report import Report
     from denoise.zoo import Card
 
@@ -191,7 +192,7 @@ def compare(
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace that PNG if it is there.")] = False,
     model: Annotated[
         str | None,
-        typer.Option("--model", "-m", help="A model that draws random numbers: also draw where it is not sure."),
+        typer.Option("--model", "-m", help="The model that cleaned: also draw what noise it measures, or its doubt."),
     ] = None,
     settings: Settings = None,
     as_json: AsJson = False,
@@ -201,7 +202,7 @@ def compare(
 
     if out is not None:
         refuse_drawing(out, overwrite, (noisy, cleaned))
-    found = compared(noisy, cleaned, draws_of(model, settings, noisy, cleaned) if model and out else None)
+    found = compared(noisy, cleaned, *(views_of(model, settings, noisy, cleaned) if model and out else ()))
     show(found.numbers, as_json, [{"number": name, "value": value} for name, value in found.numbers.items()])
     if out is not None:
         from denoise.atomic import atomic
@@ -211,10 +212,14 @@ def compare(
         say(f"Drawn: {out}")
 
 
-def draws_of(model: str, settings: list[str] | None, noisy: Path, cleaned: Path) -> Draws:
+def views_of(
+    model: str, settings: list[str] | None, noisy: Path, cleaned: Path
+) -> tuple[Draws | None, NoiseMap | None]:
+    """What else the model has to show."""
     from denoise.batch.recipe import Recipe, knobs_of, ready
     from denoise.measure.comparison import kind_of_both
     from denoise.measure.draws import Draws
+    from denoise.measure.noise_map import NoiseMap
     from denoise.media.find import NAMES
 
     kind = kind_of_both(noisy, cleaned)
@@ -222,7 +227,8 @@ def draws_of(model: str, settings: list[str] | None, noisy: Path, cleaned: Path)
     if recipe.only != kind:
         raise UserError(f"{model} is not for {NAMES[kind]}s; name the model that cleaned {cleaned}.")
     made = ready(recipe, [kind])[kind]
-    return Draws(made.restorer, made.options)
+    mapping = NoiseMap.by(made.restorer)
+    return (None if mapping and not made.restorer.facts.seeded else Draws(made.restorer, made.options)), mapping
 
 
 def refuse_drawing(out: Path, overwrite: bool, inputs: tuple[Path, ...]) -> None:

@@ -75,7 +75,7 @@ def test_the_spread_of_a_sound_has_the_power_of_the_variance(models: Path) -> No
 
 
 def test_a_model_that_is_always_sure_is_refused(models: Path) -> None:
-    with pytest.raises(UserError, match="draws no random numbers"):
+    with pytest.raises(UserError, match="neither draws random numbers nor measures noise"):
         draws_of(models, "toy-sound")
 
 

@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from denoise import seeds, zoo
+from denoise.measure.comparison import compare
+from denoise.measure.noise_map import NoiseMap
 from denoise.methods.photo import (
     PLANES,
     Photo,
@@ -183,6 +186,24 @@ def test_there_is_a_map_of_any_picture(height: int, width: int) -> None:
     found = model.noise_map(noisy(height, width))
     assert found.shape == (1, len(PLANES), -(-height // 4), -(-width // 4))
     assert (found >= 0).all()
+
+
+def test_compare_shows_the_map(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model = made()
+    measured = torch.full((1, len(PLANES), 64, 64), 2.0)
+    measured[..., 32:] = 10
+    monkeypatch.setattr(model, "noise_map", lambda noisy: measured)
+    Image.fromarray(np.full((256, 256, 3), 128, np.uint8)).save(tmp_path / "a.png")
+    mapping = NoiseMap.by(restorer(model))
+    drawing = np.asarray(compare(tmp_path / "a.png", tmp_path / "a.png", mapping=mapping).drawing)
+    panel = drawing[32:288, -264:-8]
+    assert drawing.shape[1] == 4 * (256 + 8) + 8
+    assert (panel[:, :120] == round(255 * 2 / 12)).all()
+    assert (panel[:, 136:] == round(255 * 10 / 12)).all()
+
+
+def test_a_model_that_measures_nothing_has_no_map() -> None:
+    assert NoiseMap.by(zoo.load(zoo.find("idf-picture"), device="cpu")) is None
 
 
 def test_too_low_a_level_costs_more_than_too_high_a_one() -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from PIL.Image import Image
 
     from denoise.measure.draws import Draws
+    from denoise.measure.noise_map import NoiseMap
 
 Floats = NDArray[np.floating[Any]]
 
@@ -51,10 +52,11 @@ def kind_of_both(noisy: Path, cleaned: Path) -> Kind:
     return first
 
 
-def compare(noisy: Path, cleaned: Path, draws: Draws | None = None) -> Comparison:
-    """`draws`: of the model that cleaned it, whose uncertainty is to be shown as well."""
-    kind = kind_of_both(noisy, cleaned)
-    return (compare_sounds if kind == "audio" else compare_pictures)(noisy, cleaned, draws)
+def compare(noisy: Path, cleaned: Path, draws: Draws | None = None, mapping: NoiseMap | None = None) -> Comparison:
+    """Of the model that cleaned it, `draws` show where it is not sure and a `mapping` what noise it measures."""
+    if kind_of_both(noisy, cleaned) == "audio":
+        return compare_sounds(noisy, cleaned, draws)
+    return compare_pictures(noisy, cleaned, draws, mapping)
 
 
 def decibel(power: float) -> float:
@@ -66,11 +68,11 @@ def decibel(power: float) -> float:
 # Pictures
 
 
-def compare_pictures(noisy: Path, cleaned: Path, draws: Draws | None) -> Comparison:
+def compare_pictures(noisy: Path, cleaned: Path, draws: Draws | None, mapping: NoiseMap | None) -> Comparison:
     before, after = (values(picture_of(path)) for path in (noisy, cleaned))
     if before.shape != after.shape:
         raise BadFile(f"{size(noisy, before)} and {size(cleaned, after)}; only pictures of one size can be compared.")
-    return Comparison(picture_numbers(before, after), picture_drawing(before, after, draws))
+    return Comparison(picture_numbers(before, after), picture_drawing(before, after, draws, mapping))
 
 
 def picture_of(path: Path) -> Picture:
@@ -117,8 +119,8 @@ def likeness(removed: Floats, kept: Floats) -> float:
     return float(np.mean(removed * kept, dtype=np.float64)) / math.sqrt(power) if power > 0 else math.nan
 
 
-def picture_drawing(before: Floats, after: Floats, draws: Draws | None) -> Image:
-    """Noisy, cleaned, removed and the spread, side by side, where most was changed and where least."""
+def picture_drawing(before: Floats, after: Floats, draws: Draws | None, mapping: NoiseMap | None) -> Image:
+    """Noisy, cleaned, removed, the spread and the noise, side by side, where most was changed and where least."""
     removed = before - after
     gain = amplification(float(np.sqrt(np.mean(np.square(removed)))))
     rows = []
@@ -129,6 +131,10 @@ def picture_drawing(before: Floats, after: Floats, draws: Draws | None) -> Image
         if draws:
             panels.append(gain * draws.of_picture(before[part]))
             words.append(f"unsure{times(gain)}")
+        if mapping:
+            panel, highest = mapping.of_picture(before[part])
+            panels.append(panel)
+            words.append(f"measured, white is sigma {highest:.0f} of 255")
         rows.append([(enlarged(panel), word) for panel, word in zip(panels, words, strict=True)])
     return sheet(rows)
 

@@ -27,7 +27,7 @@ class Draws:
     def __post_init__(self) -> None:
         if not self.restorer.facts.seeded:
             name = self.restorer.facts.name
-            raise UserError(f"{name} draws no random numbers: all its results are alike, there is nothing to compare.")
+            raise UserError(f"{name} neither draws random numbers nor measures noise; it has nothing else to show.")
 
     def of_sound(self, samples: Floats, rate: int) -> Floats:
         """(C, n) -> (COUNT·C, n): every result less the mean of all, with the power of their variance."""
