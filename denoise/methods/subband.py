@@ -25,6 +25,7 @@ POWER = 0.3  # that magnitudes are raised to
 LEAST = 1e-14  # power in one bin that is nothing; a step of 16 bits gives about 1e-7
 LEVEL_S = 2.0  # time over which the level is averaged
 BLOCK = 128 * HOP  # samples that are worked on at once
+LOOPED = 64 * HOP  # and in a graph
 
 UNDER = 2.0  # how much worse it is to take too much than too little
 NOMINAL = 10 ** (-5 / 20)  # root mean square of speech for which the terms of the loss are alike
@@ -44,11 +45,15 @@ class Subband(Method):
     piece = 40 * RATE
     bound = 0.02
     window: Tensor
+    fourier: Tensor
+    inverse: Tensor
 
     def __init__(self, fine: int = 24, width: int = 32, depth: int = 3, whole: int = 48, taps: int = 2) -> None:
         super().__init__()
         self.network = Network(fine, width, depth, whole, taps)
         self.register_buffer("window", torch.hann_window(FRAME).sqrt(), persistent=False)
+        self.register_buffer("fourier", fourier(), persistent=False)
+        self.register_buffer("inverse", inverse(), persistent=False)
 
     @property
     def core(self) -> nn.Module:
@@ -58,8 +63,10 @@ class Subband(Method):
         """(B, 1, T) at 16 kHz."""
         length = noisy.shape[-1]
         sound = F.pad(noisy[:, 0], (0, HOP + -length % HOP))
-        whole = torch.is_grad_enabled() or torch.compiler.is_exporting()
-        restored = self.going_on(sound)[0] if whole else self.in_blocks(sound)
+        if torch.compiler.is_exporting():
+            restored = self.in_a_loop(sound)
+        else:
+            restored = self.going_on(sound)[0] if torch.is_grad_enabled() else self.in_blocks(sound)
         return restored[:, None, HOP : HOP + length]
 
     def in_blocks(self, sound: Tensor) -> Tensor:
@@ -69,6 +76,19 @@ class Subband(Method):
             part, state = self.going_on(block, state)
             restored.append(part)
         return torch.cat(restored, 1)
+
+    def in_a_loop(self, sound: Tensor) -> Tensor:
+        """The same for a graph."""
+        from torch._higher_order_ops.scan import scan
+
+        blocks = F.pad(sound, (0, -sound.shape[1] % LOOPED)).unflatten(1, (-1, LOOPED)).transpose(0, 1)
+
+        def step(state: State, block: Tensor) -> tuple[State, Tensor]:
+            restored, after = self.going_on(block, state)
+            return {name: after[name].clone(memory_format=torch.contiguous_format) for name in state}, restored
+
+        restored: Tensor = scan(step, self.silence(sound), blocks)[1]
+        return restored.transpose(0, 1).flatten(1)
 
     def going_on(self, sound: Tensor, before: State | None = None) -> tuple[Tensor, State]:
         """As it comes in: (B, n·256) samples and what was kept -> as many, 256 samples late, and what to keep."""
@@ -114,13 +134,25 @@ class Subband(Method):
     def spectra_of(self, sound: Tensor) -> Tensor:
         """(B, (n+1)·256) -> (B, n, 257, 2)."""
         hops = sound.unflatten(1, (-1, HOP))
-        return transformed(torch.cat([hops[:, :-1], hops[:, 1:]], 2) * self.window)
+        return self.transformed(torch.cat([hops[:, :-1], hops[:, 1:]], 2) * self.window)
 
     def synthesised(self, spectra: Tensor, tail: Tensor) -> tuple[Tensor, Tensor]:
         """(n, B, 257, 2) -> (B, n·256), and what the next frame is added to."""
-        frames = back(spectra) * self.window
+        frames = self.back(spectra) * self.window
         first, second = frames[..., :HOP], torch.cat([tail[None], frames[..., HOP:]])
         return (first + second[:-1]).transpose(0, 1).flatten(1), second[-1]
+
+    def transformed(self, frames: Tensor) -> Tensor:
+        """(…, 512) -> (…, 257, 2): a graph has no complex numbers, and multiplies with the matrix."""
+        if torch.compiler.is_exporting():
+            return (frames @ self.fourier).unflatten(-1, (-1, 2))
+        return torch.view_as_real(torch.fft.rfft(frames))
+
+    def back(self, spectra: Tensor) -> Tensor:
+        """(…, 257, 2) -> (…, 512)."""
+        if torch.compiler.is_exporting():
+            return spectra.flatten(-2) @ self.inverse
+        return torch.fft.irfft(torch.view_as_complex(spectra.contiguous()), FRAME)
 
     def compressed(self, spectra: Tensor, level: Tensor, heard: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(n, B, 257, 3): re, im and magnitude, relative to their running level; that level; frames so far."""
@@ -178,27 +210,18 @@ class Look(NamedTuple):
     spectrum: Tensor
 
 
-def transformed(frames: Tensor) -> Tensor:
-    """(…, 512) -> (…, 257, 2): a graph has no complex numbers, and multiplies with the matrix."""
-    if torch.compiler.is_exporting():
-        return (frames @ fourier(frames)).unflatten(-1, (-1, 2))
-    return torch.view_as_real(torch.fft.rfft(frames))
-
-
-def back(spectra: Tensor) -> Tensor:
-    """(…, 257, 2) -> (…, 512)."""
-    if torch.compiler.is_exporting():
-        twice = torch.full_like(spectra[0, 0], 2 / FRAME)
-        twice[0], twice[-1] = 1 / FRAME, 1 / FRAME
-        return (spectra * twice).flatten(-2) @ fourier(spectra).T
-    return torch.fft.irfft(torch.view_as_complex(spectra.contiguous()), FRAME)
-
-
-def fourier(like: Tensor) -> Tensor:
+def fourier() -> Tensor:
     """(512, 2·257): cosine and negative sine of every frequency, by turns."""
     turns = torch.arange(FRAME)[:, None] * torch.arange(HOP + 1) % FRAME
     angle = turns.double() * (2 * math.pi / FRAME)
-    return torch.stack([angle.cos(), -angle.sin()], -1).flatten(1).to(like)
+    return torch.stack([angle.cos(), -angle.sin()], -1).flatten(1).float()
+
+
+def inverse() -> Tensor:
+    """(2·257, 512): every frequency but the first and the last stands for two."""
+    twice = torch.full((HOP + 1, 1), 2 / FRAME)
+    twice[0], twice[-1] = 1 / FRAME, 1 / FRAME
+    return (fourier().unflatten(1, (-1, 2)) * twice).flatten(1).T.contiguous()
 
 
 def filtered(spectra: Tensor, filters: Tensor) -> Tensor:

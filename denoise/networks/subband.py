@@ -9,7 +9,8 @@ Shapes: (T, B, F, C), time first, so that a frame lies in one piece. A state is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +22,7 @@ BANDS = sum(count // width for count, width in PATCHES)
 MARGIN = PATCHES[-1][1] // 2
 FEATURES = 6  # re, im and magnitude of this frame and of the one before
 State = dict[str, Tensor]
+GROUP = 8  # frames
 NAMES = ("conv", "band", "whole")  # of what a block keeps
 
 
@@ -30,13 +32,13 @@ class Network(nn.Module):
     def __init__(self, fine: int = 24, width: int = 32, depth: int = 3, whole: int = 48, taps: int = 2) -> None:
         super().__init__()
         self.bands, self.width, self.whole, self.taps = BANDS // 2, width, whole, taps
-        self.into = nn.ModuleList(nn.Linear(2 * size * FEATURES, fine) for _, size in PATCHES)
+        self.into = nn.ModuleList(Dense(2 * size * FEATURES, fine) for _, size in PATCHES)
         self.place = nn.Parameter(torch.zeros(BANDS, fine))
-        self.down = nn.Linear(2 * fine, width)
+        self.down = Dense(2 * fine, width)
         self.blocks = nn.ModuleList(Block(width, self.bands, whole) for _ in range(depth))
-        self.up = nn.Linear(width, 2 * fine)
+        self.up = Dense(width, 2 * fine)
         self.mix = Across(fine, times=1, reach=1)
-        self.out = nn.ModuleList(nn.Linear(fine, size * taps * 2) for _, size in PATCHES)
+        self.out = nn.ModuleList(Dense(fine, size * taps * 2) for _, size in PATCHES)
         for layer in self.out:
             identity_at_first(layer, taps)
 
@@ -86,7 +88,7 @@ def unpatched(y: Tensor, layers: Iterable[nn.Module], each: tuple[int, ...]) -> 
 
 
 def identity_at_first(layer: nn.Module, taps: int) -> None:
-    assert isinstance(layer, nn.Linear)
+    assert isinstance(layer, Dense)
     with torch.no_grad():
         layer.weight.mul_(0.1)
         layer.bias.zero_().view(-1, taps, 2)[:, 0, 0] = 1
@@ -101,21 +103,21 @@ class Block(nn.Module):
         self.memory = Memory(width)
         self.across = Across(width, times=2, reach=2)
         self.norm = Norm(width)
-        self.gather = nn.Linear(bands * width, whole)
-        self.recall = nn.Linear(whole, 3 * whole)
-        self.spread = nn.Linear(whole, bands * width)
+        self.gather = Dense(bands * width, whole)
+        self.recall = Dense(whole, 3 * whole)
+        self.spread = Dense(whole, bands * width)
         slow_and_fast(self.recall, whole)
 
     def forward(self, x: Tensor, before: State) -> tuple[Tensor, State]:
         x, conv, band = self.memory(x, before["conv"], before["band"])
         x = self.across(x)
-        z, g, o = self.recall(self.gather(self.norm(x).flatten(2))).chunk(3, -1)
+        z, g, o = self.recall.parts(self.gather(self.norm(x).flatten(2)), 3)
         h = remembered(z, g, before["whole"])
         x = x + self.spread(h * F.silu(o)).unflatten(2, (self.bands, -1))
         return x, {"conv": conv, "band": band, "whole": h[-1]}
 
 
-def slow_and_fast(gates: nn.Linear, size: int) -> None:
+def slow_and_fast(gates: Dense, size: int) -> None:
     """Memories of a few frames up to more than a hundred, at first."""
     with torch.no_grad():
         gates.bias[:size] = torch.linspace(-5, 0, size)
@@ -128,15 +130,15 @@ class Memory(nn.Module):
         super().__init__()
         self.norm = Norm(width)
         self.taps = nn.Parameter(torch.tensor([0.0, 0.0, 1.0])[:, None].repeat(1, width))
-        self.gates = nn.Linear(width, 3 * width)
-        self.back = nn.Linear(width, width)
+        self.gates = Dense(width, 3 * width)
+        self.back = Dense(width, width)
         slow_and_fast(self.gates, width)
 
     def forward(self, x: Tensor, conv: Tensor, band: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         known = torch.cat([conv, self.norm(x)])
         count = x.shape[0]
         seen = sum_of([known[k : k + count] * self.taps[k] for k in range(3)])
-        z, g, o = self.gates(seen).chunk(3, -1)
+        z, g, o = self.gates.parts(seen, 3)
         h = remembered(z, g, band)
         return x + self.back(h * F.silu(o)), known[count:], h[-1]
 
@@ -148,8 +150,8 @@ class Across(nn.Module):
         super().__init__()
         self.norm, self.reach = Norm(width), reach
         self.taps = nn.Parameter(torch.full((2 * reach + 1, width), 0.1))
-        self.open = nn.Linear(width, 2 * times * width)
-        self.close = nn.Linear(times * width, width)
+        self.open = Dense(width, 2 * times * width)
+        self.close = Dense(times * width, width)
         with torch.no_grad():
             self.taps[reach] = 1
 
@@ -157,7 +159,7 @@ class Across(nn.Module):
         bands = x.shape[2]
         padded = F.pad(self.norm(x), (0, 0, self.reach, self.reach))
         seen = sum_of([padded[:, :, k : k + bands] * self.taps[k] for k in range(2 * self.reach + 1)])
-        value, gate = self.open(seen).chunk(2, -1)
+        value, gate = self.open.parts(seen, 2)
         y: Tensor = x + self.close(value * F.silu(gate))
         return y
 
@@ -171,7 +173,29 @@ class Norm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.float()
-        return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-5) * self.gain
+        return x * torch.rsqrt((x * x).mean(-1, keepdim=True) + 1e-5) * self.gain
+
+
+class Dense(nn.Linear):
+    """In a graph everything is a matrix of two axes, or the bias would be added in a pass of its own; and its parts
+    are computed one by one, or they would have to be copied."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return applied(self.weight, self.bias, x)
+
+    def parts(self, x: Tensor, count: int) -> Sequence[Tensor]:
+        """Of what comes out."""
+        if not torch.compiler.is_exporting():
+            return self(x).chunk(count, -1)
+        size = self.out_features // count
+        rows = [slice(start, start + size) for start in range(0, self.out_features, size)]
+        return [applied(self.weight[some], self.bias[some], x) for some in rows]
+
+
+def applied(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
+    if not torch.compiler.is_exporting():
+        return F.linear(x, weight, bias)
+    return F.linear(x.flatten(0, -2), weight, bias).unflatten(0, x.shape[:-1])
 
 
 def sum_of(parts: list[Tensor]) -> Tensor:
@@ -192,24 +216,27 @@ def remembered(z: Tensor, g: Tensor, before: Tensor) -> Tensor:
 def running_mean(share: Tensor, value: Tensor, before: Tensor) -> Tensor:
     """Every h of h = (1 - share)·h + share·value, over the first axis."""
     if torch.compiler.is_exporting():
-        one = isinstance(share.shape[0], int) and share.shape[0] == 1
-        return torch.lerp(before, value[0], share[0])[None] if one else looped(share, value, before)
+        return unrolled(share, value, before)
     if not torch.is_grad_enabled():
         return step_by_step(share, value, before)
     h: Tensor = gated_mean(share, value, before)
     return h
 
 
-def looped(share: Tensor, value: Tensor, before: Tensor) -> Tensor:
-    """The same as one loop of a graph."""
-    from torch._higher_order_ops.scan import scan
-
-    def step(last: Tensor, now: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
-        h = torch.lerp(last, now[1], now[0])
-        return h, h.clone()
-
-    found: Tensor = scan(step, before, (share, value))[1]
-    return found
+def unrolled(share: Tensor, value: Tensor, before: Tensor) -> Tensor:
+    """The same for a graph, of few operations, for each costs more than its numbers: first every h of some frames as
+    keep·h + gain of the last one before them, for all such groups at once."""
+    group = math.gcd(GROUP, share.shape[0])
+    keeps, gains = (part.unflatten(0, (-1, group)).split(1, 1) for part in (1 - share, share * value))
+    keep, gain = [keeps[0]], [gains[0]]
+    for now, new in zip(keeps[1:], gains[1:], strict=True):
+        keep.append(now * keep[-1])
+        gain.append(now * gain[-1] + new)
+    last = [before[None, None]]
+    for whole, more in zip(keep[-1].split(1), gain[-1].split(1), strict=True):
+        last.append(whole * last[-1] + more)
+    known = torch.cat(last[:-1])
+    return torch.cat([one * known + more for one, more in zip(keep, gain, strict=True)], 1).flatten(0, 1)
 
 
 @torch.library.custom_op("denoise::gated_mean", mutates_args=())
