@@ -17,7 +17,8 @@ from denoise.signals import Kind
 HOW_MUCH = "How much of the noise goes; 1 is all of it."
 SAME_AGAIN = "Same seed, same result."
 # Each cleaning uses every core and much memory.
-ONE_AT_A_TIME: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "cleaning", "api_visibility": "private"}
+IN_TURN: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "cleaning"}
+ONE_AT_A_TIME: dict[str, Any] = IN_TURN | {"api_visibility": "private"}
 AT_ONCE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 Shown = dict[Any, Any]  # what each component is to show

@@ -12,10 +12,10 @@ import gradio as gr
 from denoise.batch.file import Tick
 from denoise.batch.recipe import AUTO, Recipe
 from denoise.errors import Cancelled, UserError
+from denoise.measure.pieces import SAMPLES
 from denoise.media.find import kind_of, suffixes
 from denoise.media.sound import open_sound
 from denoise.noise.laws import found, laws
-from denoise.signals import Kind
 from denoise.web.controls import (
     AT_ONCE,
     ONE_AT_A_TIME,
@@ -30,11 +30,11 @@ from denoise.web.fit_room import fit_room
 from denoise.web.gate import at_home
 from denoise.web.lab_controls import OWN, LawControls, choices
 from denoise.web.lab_order import Added, noisy_file, portrait, scores
-from denoise.web.limits import refuse
+from denoise.web.limits import KINDS, refuse
 from denoise.web.order import STOPPED, Order, Stops, complaint
 from denoise.web.picture_views import put, seen
 from denoise.web.player import player
-from denoise.web.shelf import SAMPLES, download_of, examples_of, fresh, nothing_to_download, samples, shelf
+from denoise.web.shelf import download_of, examples_of, fresh, nothing_to_download, samples, shelf
 from denoise.web.sound_views import presented, rate_of, start_of
 from denoise.web.words import refused, said, sentence
 
@@ -42,7 +42,6 @@ ROOM = "lab"
 NOTHING = "No clean file yet; drop one above, or try an example."
 FIRST_ADD = "Add noise first; then there is something to take out."
 MOSAICS = (".npy",)
-KINDS: tuple[Kind, ...] = ("picture", "audio", "raw")
 
 
 def lab_room(stops: Stops) -> None:

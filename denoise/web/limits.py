@@ -15,6 +15,7 @@ LONGEST_MINUTES = 60.0
 MOST_FILES = 200  # of one folder
 LARGEST_FOLDER_MB = 2000.0
 WANTED: dict[Kind, str] = {"picture": "a picture", "audio": "a sound", "raw": "a raw file"}
+KINDS: tuple[Kind, ...] = tuple(WANTED)
 
 
 def refuse(path: Path, *kinds: Kind) -> None:
