@@ -82,7 +82,8 @@ class Resampling:
     def converted(self, surrounded: Block, core: int) -> Block:
         if core == 0:
             return surrounded[:, :0]
-        return _convert(surrounded, self.down, self.up)[:, self.first : self.first + _divided(core * self.up, self.down)]
+        stop = self.first + _divided(core * self.up, self.down)
+        return _convert(surrounded, self.down, self.up)[:, self.first : stop]
 
 
 def active_resampler() -> str:
