@@ -225,9 +225,9 @@ def test_a_visitor_hears_and_keeps_what_was_cleaned_live(visit: Visit, page_file
     live_for(visit, 2)
     assert visit.sheet.evaluate(PEAK) == 0
     visit.sheet.get_by_label("Let me hear it").check()
-    assert until(lambda: visit.sheet.evaluate(PEAK) > 0.001)
+    visit.sheet.wait_for_function(f"() => ({PEAK})() > 0.001")
     visit.sheet.get_by_label("Original").locator("visible=true").check()
-    assert until(lambda: visit.sheet.evaluate(PEAK) > 0.001)
+    visit.sheet.wait_for_function(f"() => ({PEAK})() > 0.001")
     assert f"Live by {model}" in visit.said("#live")
     assert re.search(r"Delay \d+ ms, measured", visit.sheet.inner_text("#live"))
     visit.sheet.click(START)
@@ -277,3 +277,10 @@ def test_without_a_microphone_there_is_a_sentence(visit: Visit) -> None:
     visit.sheet.click(START)
     assert "gives this page no microphone" in visit.sheet.locator("#live .refused").inner_text()
     assert visit.sheet.inner_text(START) == "Live"
+
+
+@pytest.mark.browser
+def test_it_fits_on_a_phone(visit: Visit) -> None:
+    visit.sheet.set_viewport_size({"width": 360, "height": 740})
+    assert visit.sheet.locator(START).is_visible()
+    assert visit.sheet.evaluate("document.documentElement.scrollWidth") <= 360

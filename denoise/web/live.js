@@ -102,7 +102,7 @@ async function opened() {
   const stream = await navigator.mediaDevices.getUserMedia({audio: wish});
   const context = new AudioContext({latencyHint: 'interactive'});
   const module = URL.createObjectURL(new Blob([EAR], {type: 'text/javascript'}));
-  await context.audioWorklet.addModule(module);
+  await context.audioWorklet.addModule(module).catch(trouble => { close({stream, context}); throw trouble; });
   URL.revokeObjectURL(module);
   return {stream, context, waiting: new Line(), originals: new Line(), heard: 0, told: 0, sending: false, ending: ''};
 }
