@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from importlib.metadata import version
-from itertools import chain, pairwise
 from math import gcd
 from typing import TYPE_CHECKING
 
@@ -20,7 +19,7 @@ from denoise.signals import Audio, Block, regrouped
 if TYPE_CHECKING:
     from torch import Tensor
 
-REACH = 512  # samples of the lower rate, to each side; the filters look at fewer
+BY_FILTERS, BY_SOXR = 72, 160  # samples of the lower rate to each side; beyond, no filter looks or hears anything
 PIECE = 65_536  # samples that are resampled at once, about
 MOST_PHASES = 2_000  # torchaudio holds one filter for each: at odd ratios that is gigabytes, and soxr takes over
 
@@ -45,13 +44,46 @@ def at_rate(audio: Audio, rate: int) -> Audio:
 
 def resampled(blocks: Iterable[Block], from_rate: int, to_rate: int) -> Iterator[Block]:
     """A stream of (C, n) blocks at another rate."""
-    shared = gcd(from_rate, to_rate)
-    down, up = from_rate // shared, to_rate // shared
-    step = _divided(PIECE, down) * down  # whole periods of the ratio, so that all pieces meet the filter alike
-    reach = _divided(REACH * max(down, up), up * down) * down
-    for core, surrounded in _pieces(regrouped(blocks, step), reach):
-        first = reach // down * up
-        yield _convert(surrounded, down, up)[:, first : first + _divided(core * up, down)]
+    stream = Resampling(from_rate, to_rate)
+    for block in regrouped(blocks, PIECE):
+        yield stream.push(block)
+    yield stream.last()
+
+
+class Resampling:
+    """Of a sound as it comes in: each `push` gives what is known by then, and `last` the rest of the whole."""
+
+    def __init__(self, from_rate: int, to_rate: int) -> None:
+        shared = gcd(from_rate, to_rate)
+        self.down, self.up = from_rate // shared, to_rate // shared
+        near = BY_FILTERS if _by_filters(self.down, self.up) else BY_SOXR
+        periods = _divided(near * max(self.down, self.up), self.up * self.down)
+        self.reach, self.first = periods * self.down, periods * self.up  # samples that came in, that go out
+        self.held: Block | None = None
+
+    def push(self, samples: Block) -> Block:
+        """(C, n) as whole periods of the ratio, so that all of them meet the filter alike."""
+        before = self.around(samples.shape[0]) if self.held is None else self.held
+        held = np.concatenate([before, samples], axis=1)
+        core = max(held.shape[1] - 2 * self.reach, 0) // self.down * self.down
+        self.held = held[:, core:]
+        return self.converted(held[:, : core + 2 * self.reach], core)
+
+    def last(self) -> Block:
+        """Around the whole there is silence."""
+        if self.held is None:
+            return np.zeros((1, 0), np.float32)
+        core = self.held.shape[1] - self.reach
+        return self.converted(np.concatenate([self.held, self.around(len(self.held))], axis=1), core)
+
+    def around(self, channels: int) -> Block:
+        return np.zeros((channels, self.reach), np.float32)
+
+    def converted(self, surrounded: Block, core: int) -> Block:
+        if core == 0:
+            return surrounded[:, :0]
+        stop = self.first + _divided(core * self.up, self.down)
+        return _convert(surrounded, self.down, self.up)[:, self.first : stop]
 
 
 def active_resampler() -> str:
@@ -61,27 +93,17 @@ def active_resampler() -> str:
     return f"soxr {version('soxr')}, as torchaudio does not import"
 
 
-def _pieces(cores: Iterable[Block], reach: int) -> Iterator[tuple[int, Block]]:
-    """The length of each core, and it with so many samples on each side; around the whole there is silence."""
-    before: Block | None = None
-    for core, following in pairwise(chain(cores, [None])):
-        assert core is not None
-        silence = np.zeros((core.shape[0], reach), np.float32)
-        after = silence if following is None else np.concatenate([following[:, :reach], silence], axis=1)
-        piece = np.concatenate([silence if before is None else before, core, after[:, :reach]], axis=1)
-        yield core.shape[1], piece
-        before = piece[:, core.shape[1] : core.shape[1] + reach]
-
-
 def _divided(number: int, by: int) -> int:
     """Rounded up."""
     return -(-number // by)
 
 
 def _convert(samples: Block, down: int, up: int) -> Block:
-    if _torchaudio_works() and up <= MOST_PHASES and down <= MOST_PHASES:
-        return _by_torchaudio(samples, down, up)
-    return _by_soxr(samples, down, up)
+    return _by_torchaudio(samples, down, up) if _by_filters(down, up) else _by_soxr(samples, down, up)
+
+
+def _by_filters(down: int, up: int) -> bool:
+    return _torchaudio_works() and up <= MOST_PHASES and down <= MOST_PHASES
 
 
 def _by_soxr(samples: Block, down: int, up: int) -> Block:

@@ -34,11 +34,11 @@ def chromium() -> str:
 
 
 @contextmanager
-def opened() -> Iterator[Browser]:
+def opened(*more: str) -> Iterator[Browser]:
     playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     as_root = ["--no-sandbox"] if os.name == "posix" and os.geteuid() == 0 else []
     with playwright.sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium(), args=[*SWITCHES, *as_root])
+        browser = driver.chromium.launch(executable_path=chromium(), args=[*SWITCHES, *as_root, *more])
         try:
             yield browser
         finally:

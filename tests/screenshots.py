@@ -1,4 +1,4 @@
-"""Takes the README's pictures of the page, with the models that are here: `python tests/screenshots.py`."""
+"""Takes the README's pictures of the page, with the models that are here: `python tests/screenshots.py [NAME …]`."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 WIDTH_PX, HEIGHT_PX = 1080, 720
 LARGEST_BYTES = 150_000
 PATIENCE_MS = 300_000
+SPEAKING_MS = 7000
 
 
 def picture(sheet: Page) -> None:
@@ -37,6 +38,16 @@ def one_file(sheet: Page, tab: str, room: str, sample: str) -> None:
     sheet.wait_for_selector(f"#{room}-about p")
     sheet.click(f"#{room}-clean")
     sheet.wait_for_selector(f"#{room}-download")
+
+
+def live(sheet: Page) -> None:
+    """While somebody speaks; beside it is what he said before."""
+    sheet.get_by_role("tab", name="Sound").click()
+    sheet.click("#live-accordion button")
+    for presses in range(3):
+        sheet.click("#live [data-is=start]")
+        sheet.wait_for_selector("#audio-player audio" if presses == 1 else "#live [data-live]")
+        sheet.wait_for_timeout(SPEAKING_MS)
 
 
 def folder(sheet: Page) -> None:
@@ -57,7 +68,13 @@ def lab(sheet: Page) -> None:
     sheet.wait_for_selector("#lab-download")
 
 
-ROOMS: dict[str, Callable[[Page], None]] = {"picture": picture, "sound": sound, "folder": folder, "lab": lab}
+ROOMS: dict[str, Callable[[Page], None]] = {
+    "picture": picture,
+    "sound": sound,
+    "folder": folder,
+    "lab": lab,
+    "live": live,
+}
 
 
 def press(sheet: Page, words: str) -> None:
@@ -65,7 +82,8 @@ def press(sheet: Page, words: str) -> None:
 
 
 def main() -> None:
-    with tempfile.TemporaryDirectory() as place, opened() as chrome:
+    said = f"--use-file-for-fake-audio-capture={DOCS.parent / 'samples' / 'voice.wav'}"
+    with tempfile.TemporaryDirectory() as place, opened(said) as chrome:
         os.environ["GRADIO_TEMP_DIR"] = place
         from denoise.web import app
 
@@ -74,8 +92,8 @@ def main() -> None:
         sheet = chrome.new_page(viewport={"width": WIDTH_PX, "height": HEIGHT_PX})
         sheet.set_default_timeout(PATIENCE_MS)
         sheet.goto(address)
-        for name, visit in ROOMS.items():
-            visit(sheet)
+        for name in sys.argv[1:] or ROOMS:
+            ROOMS[name](sheet)
             sheet.mouse.move(0, 0)
             sheet.wait_for_timeout(3000)  # until all is drawn
             save(sheet.screenshot(full_page=True), DOCS / f"page-{name}.png")

@@ -62,7 +62,7 @@ UNITS = {
     "_s": "seconds",
     "_m": "metres",
     "_dn": "DN",
-    "_e": "DN per electron",
+    "_dn_per_e": "DN per electron",
 }
 TILES = ("RGGB", "BGGR", "GRBG", "GBRG")
 CHOICES = {"mosaic": TILES, "cfa": TILES}
@@ -97,7 +97,11 @@ class Entry:
 
     def unit(self, name: str) -> str:
         """By the ending of its name; "" where that tells none."""
-        return next((unit for ending, unit in UNITS.items() if name.endswith(ending)), "")
+        return UNITS.get(ending_of(name), "")
+
+    def bare(self, name: str) -> str:
+        """Its name without the unit."""
+        return name.removesuffix(ending_of(name))
 
     @property
     def story(self) -> str:
@@ -109,6 +113,11 @@ class Entry:
     def usage(self) -> str:
         """`sigma=…, chroma=1.0`."""
         return ", ".join(f"{name}={default_of(one)}" for name, one in self.parameters.items())
+
+
+def ending_of(name: str) -> str:
+    """That tells the unit; "" where none does."""
+    return next((ending for ending in UNITS if name.endswith(ending)), "")
 
 
 def default_of(one: dataclasses.Field[Any]) -> str:

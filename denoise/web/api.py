@@ -11,15 +11,11 @@ import gradio as gr
 from denoise.batch.recipe import AUTO, Recipe, knobs_of
 from denoise.media.find import kind_of
 from denoise.report import as_json
-from denoise.signals import Kind
-from denoise.web.controls import choices_for
+from denoise.web.controls import IN_TURN, choices_for
 from denoise.web.gate import at_home
-from denoise.web.limits import refuse
+from denoise.web.limits import KINDS, refuse
 from denoise.web.order import Order, complaint
 from denoise.web.shelf import shelf
-
-KINDS: tuple[Kind, ...] = ("picture", "audio", "raw")
-IN_TURN: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "cleaning"}
 
 
 def offer() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,11 +13,13 @@ from denoise import zoo
 from denoise.batch.recipe import AUTO, Recipe
 from denoise.restorer import Facts, Knob
 from denoise.signals import Kind
+from denoise.web.order import Stops
 
 HOW_MUCH = "How much of the noise goes; 1 is all of it."
 SAME_AGAIN = "Same seed, same result."
 # Each cleaning uses every core and much memory.
-ONE_AT_A_TIME: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "cleaning", "api_visibility": "private"}
+IN_TURN: dict[str, Any] = {"concurrency_limit": 1, "concurrency_id": "cleaning"}
+ONE_AT_A_TIME: dict[str, Any] = IN_TURN | {"api_visibility": "private"}
 AT_ONCE: dict[str, Any] = {"queue": False, "show_progress": "hidden", "api_visibility": "private"}
 
 Shown = dict[Any, Any]  # what each component is to show
@@ -50,16 +52,49 @@ class Buttons:
     clean: gr.Button
     stop: gr.Button
 
-    @property
-    def both(self) -> tuple[gr.Button, gr.Button]:
-        return self.clean, self.stop
-
     @classmethod
     def drawn(cls, room: str, words: str = "Remove the noise") -> Buttons:
         with gr.Row():
             clean = gr.Button(words, variant="primary", elem_id=f"{room}-clean", scale=2, min_width=160)
             stop = gr.Button("Stop", variant="stop", elem_id=f"{room}-stop", interactive=False, min_width=80)
         return cls(clean, stop)
+
+    def start(
+        self,
+        stops: Stops,
+        room: str,
+        fill: Callable[..., Any],
+        asked: set[Any] | list[Any],
+        shown: list[Any],
+        blank: Mapping[Any, Any],
+        held: Sequence[Any] = (),
+        **shows: Any,
+    ) -> None:
+        """The first fills what is shown, after what was said before was made blank; the other stops it.
+
+        What is held cannot be changed meanwhile.
+        """
+        busy = [self.clean, self.stop, *held]
+
+        def begin(request: gr.Request) -> Shown:
+            stops.begin(key(request, room))
+            return dict(blank) | {one: gr.update(interactive=one is self.stop) for one in busy}
+
+        def end() -> Shown:
+            return {one: gr.update(interactive=one is not self.stop) for one in busy}
+
+        def halt(request: gr.Request) -> None:
+            stops.stop(key(request, room))
+
+        begun = self.clean.click(begin, None, [*blank, *busy], **AT_ONCE)
+        done = begun.then(fill, asked, shown, **shows, **ONE_AT_A_TIME)
+        done.then(end, None, busy, **AT_ONCE)
+        self.stop.click(halt, **AT_ONCE)
+
+
+def key(request: gr.Request, room: str) -> str:
+    """Whose work it is, and where."""
+    return f"{request.session_hash}/{room}"
 
 
 def seed_control(visible: bool = True) -> gr.Number:

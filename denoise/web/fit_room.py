@@ -35,6 +35,7 @@ DARKS, FLATS, EXPOSURES, SIDE = 8, 2, (0.05, 0.15, 0.3, 0.6), 192  # of the exam
 BLACK_DN = 512.0
 GAIN_DN_PER_E = 1.5
 POINTS = 120
+LEVELS = ("Black", "White")
 
 
 @dataclass(frozen=True)
@@ -77,9 +78,6 @@ class Form:
     @property
     def all(self) -> list[Any]:
         return [self.darks, self.flats, self.gain, self.black, self.white, self.cfa, self.iso, self.name]
-
-
-LEVELS = ("Black", "White")
 
 
 def fit_room() -> None:

@@ -19,13 +19,11 @@ from denoise.batch.recipe import Recipe
 from denoise.errors import BadFile, Cancelled
 from denoise.media.find import kind_of
 from denoise.report import Outcome, Report, as_json, as_table
-from denoise.signals import Kind
-from denoise.web.limits import refuse, refuse_many
+from denoise.web.limits import KINDS, refuse, refuse_many
 from denoise.web.words import table
 
 POLL_S = 0.3
 INBOX, OUTBOX = "in", "out"
-ALL: tuple[Kind, ...] = ("picture", "audio", "raw")
 
 
 @dataclass
@@ -159,7 +157,7 @@ def refused(path: Path) -> Failure | None:
     """Files of no known kind are told so by the plan."""
     try:
         if kind_of(path):
-            refuse(path, *ALL)
+            refuse(path, *KINDS)
     except BadFile as trouble:
         return Failure(path, str(trouble).removeprefix(f"{path}: "))
     return None

@@ -85,10 +85,7 @@ def control(entry: Entry, name: str) -> Any:
 
 def label_of(entry: Entry, name: str) -> str:
     unit = entry.unit(name)
-    bare = name
-    for ending in ("_dbfs", "_db", "_hz", "_s", "_m", "_dn", "_dn_per_e"):
-        bare = bare.removesuffix(ending) if unit else bare
-    return " ".join([bare.replace("_", " ").capitalize(), f"({unit})" if unit else ""]).strip()
+    return " ".join([entry.bare(name).replace("_", " ").capitalize(), f"({unit})" if unit else ""]).strip()
 
 
 def spelled(value: Any) -> str:

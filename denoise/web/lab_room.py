@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,18 +10,18 @@ import gradio as gr
 
 from denoise.batch.file import Tick
 from denoise.batch.recipe import AUTO, Recipe
-from denoise.errors import Cancelled, UserError
+from denoise.errors import UserError
+from denoise.measure.pieces import SAMPLES
 from denoise.media.find import kind_of, suffixes
 from denoise.media.sound import open_sound
 from denoise.noise.laws import found, laws
-from denoise.signals import Kind
 from denoise.web.controls import (
-    AT_ONCE,
     ONE_AT_A_TIME,
     Bar,
     Buttons,
     Shown,
     choices_for,
+    key,
     seed_control,
     strength_control,
 )
@@ -30,11 +29,12 @@ from denoise.web.fit_room import fit_room
 from denoise.web.gate import at_home
 from denoise.web.lab_controls import OWN, LawControls, choices
 from denoise.web.lab_order import Added, noisy_file, portrait, scores
-from denoise.web.limits import refuse
-from denoise.web.order import STOPPED, Order, Stops, complaint
+from denoise.web.limits import KINDS, refuse
+from denoise.web.order import Order, Stops
 from denoise.web.picture_views import put, seen
 from denoise.web.player import player
-from denoise.web.shelf import SAMPLES, download_of, examples_of, fresh, nothing_to_download, samples, shelf
+from denoise.web.room import attempted
+from denoise.web.shelf import download_of, examples_of, fresh, nothing_to_download, samples, shelf
 from denoise.web.sound_views import presented, rate_of, start_of
 from denoise.web.words import refused, said, sentence
 
@@ -42,7 +42,6 @@ ROOM = "lab"
 NOTHING = "No clean file yet; drop one above, or try an example."
 FIRST_ADD = "Add noise first; then there is something to take out."
 MOSAICS = (".npy",)
-KINDS: tuple[Kind, ...] = ("picture", "audio", "raw")
 
 
 def lab_room(stops: Stops) -> None:
@@ -103,7 +102,7 @@ class Lab:
                 if not values[self.source]:
                     return {self.outcome: refused(NOTHING)}
                 path = Path(values[self.source])
-                return self.attempt(path, self.outcome, lambda: self.with_noise(path, chosen, controls, seed, values))
+                return attempted(path, self.outcome, lambda: self.with_noise(path, chosen, controls, seed, values))
 
             asked = {self.source, seed, *controls.components}
             button.click(add, asked, results, show_progress_on=self.outcome, **ONE_AT_A_TIME)
@@ -150,23 +149,12 @@ class Lab:
             if made is None:
                 return {self.table: refused(FIRST_ADD)}
             bar = Bar(progress)
-            tick = self.stops.watched(key(request), bar.tick)
+            tick = self.stops.watched(key(request, ROOM), bar.tick)
             recipe = Recipe(chosen, strength=share)
-            return self.attempt(made.noisy, self.table, lambda: self.without_noise(made, recipe, tick, bar))
+            return attempted(made.noisy, self.table, lambda: self.without_noise(made, recipe, tick, bar))
 
-        def begin(request: gr.Request) -> list[Any]:
-            self.stops.begin(key(request))
-            return ["", *(gr.update(interactive=on) for on in (False, True))]
-
-        def halt(request: gr.Request) -> None:
-            self.stops.stop(key(request))
-
-        shown = [self.table, self.cleaned, *self.shows]
-        begun = buttons.clean.click(begin, None, [self.table, buttons.clean, buttons.stop], **AT_ONCE)
-        asked = [self.added, model, strength]
-        done = begun.then(fill, asked, shown, show_progress_on=self.table, **ONE_AT_A_TIME)
-        done.then(lambda: [gr.update(interactive=on) for on in (True, False)], None, list(buttons.both), **AT_ONCE)
-        buttons.stop.click(halt, **AT_ONCE)
+        asked, shown = [self.added, model, strength], [self.table, self.cleaned, *self.shows]
+        buttons.start(self.stops, ROOM, fill, asked, shown, {self.table: ""}, show_progress_on=self.table)
 
     def without_noise(self, made: Added, recipe: Recipe, tick: Tick, bar: Bar) -> Shown:
         kind = kind_of(made.noisy)
@@ -194,15 +182,6 @@ class Lab:
         names = " | ".join(list(files)[-2:])
         return {self.slider: gr.update(value=tuple(pair), label=names, visible=True), self.heard: "", self.seen: ""}
 
-    def attempt(self, path: Path, where: gr.HTML, work: Callable[[], Shown]) -> Shown:
-        """What the work gives, or the sentence that says why it gives nothing."""
-        try:
-            return work()
-        except Cancelled:
-            return {where: said(STOPPED)}
-        except Exception as trouble:
-            return {where: refused(complaint(trouble, path, shelf()))}
-
 
 def places() -> list[Any]:
     """Where all is shown, from top to bottom."""
@@ -219,7 +198,3 @@ def places() -> list[Any]:
     noisy = nothing_to_download(f"{ROOM}-noisy")
     charts = gr.HTML(elem_id=f"{ROOM}-charts")
     return [outcome, slider, heard, drawn, noisy, charts, gr.HTML(elem_id=f"{ROOM}-scores"), nothing_to_download(ROOM)]
-
-
-def key(request: gr.Request) -> str:
-    return f"{request.session_hash}/{ROOM}"

@@ -14,7 +14,12 @@ LARGEST_MEGAPIXELS = 120.0  # all pages together
 LONGEST_MINUTES = 60.0
 MOST_FILES = 200  # of one folder
 LARGEST_FOLDER_MB = 2000.0
+LONGEST_LIVE_MINUTES = 10.0  # of one take
+LONGEST_SILENCE_S = 15.0  # without a part of it, until a take is forgotten
+LARGEST_LIVE_PART_S = 5.0
+MOST_LIVE = 4  # visitors at once
 WANTED: dict[Kind, str] = {"picture": "a picture", "audio": "a sound", "raw": "a raw file"}
+KINDS: tuple[Kind, ...] = tuple(WANTED)
 
 
 def refuse(path: Path, *kinds: Kind) -> None:

@@ -16,7 +16,6 @@ from denoise.errors import Cancelled, UserError
 from denoise.media.find import kind_of, suffixes
 from denoise.signals import Kind
 from denoise.web.controls import (
-    AT_ONCE,
     ONE_AT_A_TIME,
     Bar,
     Buttons,
@@ -24,6 +23,7 @@ from denoise.web.controls import (
     Wishes,
     choices_for,
     facts_for,
+    key,
     strength_control,
 )
 from denoise.web.gate import at_home
@@ -32,7 +32,7 @@ from denoise.web.order import STOPPED, Filled, Order, Stops, complaint
 from denoise.web.shelf import examples_of, samples, shelf
 from denoise.web.words import refused, said
 
-LIVE_SECONDS = 5.0  # what took no longer is done again as soon as a control is moved
+QUICK_SECONDS = 5.0  # what took no longer is done again as soon as a control is moved
 
 Show = Callable[[Filled], Shown]
 Look = Callable[[Path], Shown]
@@ -77,7 +77,7 @@ class Desk:
             blank = empty | dict.fromkeys([self.about, self.outcome], "") | {self.last: None}
             if not path:
                 return blank
-            return blank | self.fitting(Path(path), kind) | spoken(path, self.kinds, look, self.about)
+            return blank | self.fitting(Path(path), kind) | self.attempted(path, look, self.about)
 
         shown = [self.about, self.outcome, self.last, self.kind, self.model, self.develop, *empty]
         asked = [self.source, self.kind]
@@ -107,8 +107,10 @@ class Desk:
                 return self.fill(values, wishes, self.stops.watched(self.key(request), bar.tick), bar.say, show)
 
             asked = {self.source, self.model, self.strength, self.develop, self.last, *wishes.components}
-            self.wire(buttons, fill, asked, results)
-            self.live([self.strength, *wishes.components], fill, asked, results)
+            shown, blank = [self.outcome, self.last, *results], {self.outcome: ""}
+            more: dict[str, Any] = {"held": [self.model], "show_progress_on": self.outcome}
+            buttons.start(self.stops, self.room, fill, asked, shown, blank, **more)
+            self.again([self.strength, *wishes.components], fill, asked, shown)
 
         with self.place:
             drawing = gr.render(inputs=[self.model, self.kind], concurrency_limit=1, concurrency_id="drawing")
@@ -123,43 +125,33 @@ class Desk:
 
         if not values[self.source]:
             return {self.outcome: refused("No file yet; drop one above, or try an example.")}
-        return spoken(values[self.source], self.kinds, cleaned, self.outcome)
+        return self.attempted(values[self.source], cleaned, self.outcome)
 
-    def wire(self, buttons: Buttons, fill: Callable[..., Shown], asked: set[Any], results: list[Any]) -> None:
-        busy = [buttons.clean, buttons.stop, self.model]
+    def attempted(self, path: str, work: Look, where: gr.HTML) -> Shown:
+        """With a file of the room's kinds."""
 
-        def begin(request: gr.Request) -> list[Any]:
-            self.stops.begin(self.key(request))
-            return ["", *(gr.update(interactive=on) for on in (False, True, False))]
+        def allowed() -> Shown:
+            refuse(Path(path), *self.kinds)
+            return work(Path(path))
 
-        def end() -> list[Any]:
-            return [gr.update(interactive=on) for on in (True, False, True)]
+        return attempted(Path(path), where, allowed)
 
-        def halt(request: gr.Request) -> None:
-            self.stops.stop(self.key(request))
-
-        shown = [self.outcome, self.last, *results]
-        begun = buttons.clean.click(begin, None, [self.outcome, *busy], **AT_ONCE)
-        done = begun.then(fill, asked, shown, show_progress_on=self.outcome, **ONE_AT_A_TIME)
-        done.then(end, None, busy, **AT_ONCE)
-        buttons.stop.click(halt, **AT_ONCE)
-
-    def live(self, moved: list[Any], fill: Callable[..., Shown], asked: set[Any], results: list[Any]) -> None:
+    def again(self, moved: list[Any], fill: Callable[..., Shown], asked: set[Any], shown: list[Any]) -> None:
         """What was quick is done again as soon as a control is moved."""
 
-        def again(values: Shown, request: gr.Request, progress: gr.Progress = gr.Progress()) -> Shown:  # noqa: B008
+        def refill(values: Shown, request: gr.Request, progress: gr.Progress = gr.Progress()) -> Shown:  # noqa: B008
             last: Filled | None = values[self.last]
-            if last is None or last.seconds > LIVE_SECONDS:
+            if last is None or last.seconds > QUICK_SECONDS:
                 return {self.outcome: gr.skip()}
             self.stops.begin(self.key(request))
             return fill(values, request, progress)
 
         events = [one.release if isinstance(one, gr.Slider) else one.input for one in moved]
-        shown = [self.outcome, self.last, *results]
-        gr.on(events, again, asked, shown, show_progress_on=self.outcome, trigger_mode="always_last", **ONE_AT_A_TIME)
+        more: dict[str, Any] = {"show_progress_on": self.outcome, "trigger_mode": "always_last", **ONE_AT_A_TIME}
+        gr.on(events, refill, asked, shown, **more)
 
     def key(self, request: gr.Request) -> str:
-        return f"{request.session_hash}/{self.room}"
+        return key(request, self.room)
 
 
 def developing(visible: bool = False) -> gr.Dropdown:
@@ -170,12 +162,11 @@ def developing(visible: bool = False) -> gr.Dropdown:
     return gr.Dropdown(ways, value="", label="A raw file becomes", visible=visible, interactive=True, filterable=False)
 
 
-def spoken(path: str, kinds: tuple[Kind, ...], work: Look, where: gr.HTML) -> Shown:
+def attempted(path: Path, where: gr.HTML, work: Callable[[], Shown]) -> Shown:
     """What the work gives, or the sentence that says why it gives nothing."""
     try:
-        refuse(Path(path), *kinds)
-        return work(Path(path))
+        return work()
     except Cancelled:
         return {where: said(STOPPED)}
     except Exception as trouble:  # whatever a decoder does with a damaged file, the page goes on
-        return {where: refused(complaint(trouble, Path(path), shelf()))}
+        return {where: refused(complaint(trouble, path, shelf()))}

@@ -14,10 +14,9 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
+from denoise.measure.pieces import SAMPLES
 from denoise.media.find import kind_of
 from denoise.signals import Kind
-
-SAMPLES = Path(__file__).resolve().parents[2] / "samples"
 
 
 def shelf() -> Path:

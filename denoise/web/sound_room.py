@@ -7,6 +7,7 @@ from pathlib import Path
 import gradio as gr
 
 from denoise.batch.file import Tick
+from denoise.batch.plan import beside
 from denoise.batch.recipe import ready
 from denoise.errors import Cancelled
 from denoise.measure.comparison import CROP_SECONDS
@@ -15,6 +16,7 @@ from denoise.measure.inspection import beginning
 from denoise.media.sound import open_sound
 from denoise.web.controls import ONE_AT_A_TIME, Bar, Shown
 from denoise.web.gate import at_home
+from denoise.web.live_room import live_room
 from denoise.web.order import STOPPED, Filled, Stops
 from denoise.web.player import player
 from denoise.web.room import Desk
@@ -32,7 +34,10 @@ def sound_room(stops: Stops) -> None:
             with gr.Accordion("Record", open=False):
                 voice = gr.Audio(sources=["microphone"], type="filepath", format="wav", label="Microphone")
                 microphone = at_home(voice)
+            live = gr.Column()
             desk = Desk.drawn(ROOM, ("audio",), stops, "Noisy sound, or a video with some")
+            with live:
+                live_room(desk)
         with gr.Column(scale=3, min_width=320):
             heard, drawn = player(ROOM), gr.HTML(elem_id=f"{ROOM}-seen")
             download = nothing_to_download(ROOM)
@@ -41,15 +46,26 @@ def sound_room(stops: Stops) -> None:
             gr.Markdown(SCALE, elem_classes="quiet")
 
     def look(path: Path) -> Shown:
+        """What was said live has its result beside it."""
+        result = beside(path)
+        if result.exists():
+            return told(path) | pair(path, result)
         played, painting = looked_at(path, fresh(), ROOM)
-        return {desk.about: said(*words(open_sound(path))), heard: played, drawn: painting}
+        return told(path) | {heard: played, drawn: painting}
+
+    def told(path: Path) -> Shown:
+        return {desk.about: said(*words(open_sound(path)))}
+
+    def pair(noisy: Path, cleaned: Path, *lines: str) -> Shown:
+        played, painting = compared(noisy, cleaned, fresh(), ROOM)
+        taken = report(*(open_sound(path).audio for path in (noisy, cleaned)))
+        shown: Shown = {desk.outcome: said(*lines, taken), download: download_of(cleaned)}
+        return shown | {heard: played, drawn: painting}
 
     def show(filled: Filled) -> Shown:
-        played, painting = compared(filled.source, filled.target, fresh(), ROOM)
-        told = report(*(open_sound(path).audio for path in (filled.source, filled.target)))
         seeded = ready(filled.recipe, ["audio"])["audio"].restorer.facts.seeded
-        shown: Shown = {desk.outcome: said(*filled.lines, told), download: download_of(filled.target)}
-        return shown | {heard: played, drawn: painting, doubt: gr.update(visible=seeded), doubts: ""}
+        shown = pair(filled.source, filled.target, *filled.lines)
+        return shown | {doubt: gr.update(visible=seeded), doubts: ""}
 
     def ask(filled: Filled | None, request: gr.Request, progress: gr.Progress = gr.Progress()) -> str:  # noqa: B008
         if filled is None:
