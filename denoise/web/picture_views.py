@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from denoise.measure.comparison import amplification, times
-from denoise.measure.noise_map import noise_map
+from denoise.measure.noise_map import NoiseMap
 from denoise.media.find import kind_of
 from denoise.media.picture import open_picture
 from denoise.media.raw import LINEAR, as_picture, upright
@@ -22,7 +22,6 @@ from denoise.web.order import Filled
 SHOWN_MEGAPIXELS = 4.0
 PART_PX = 1400
 GREY = 0.5
-BRIGHTEST = 1.2  # times the largest value of a noise map
 
 Floats = NDArray[np.float32]  # (H, W, C), white is 1
 Pair = tuple[Path, Path]
@@ -109,14 +108,12 @@ def compared(filled: Filled, folder: Path, restorer: Restorer, place: Place | No
 
 def mapped(before: Seen, noisy: Path, folder: Path, restorer: Restorer) -> Views:
     """Where the model measures noise, if it does."""
-    found = noise_map(before.values, restorer)
-    if found is None:
+    mapping = NoiseMap.by(restorer)
+    if mapping is None:
         return {}
-    highest = max(float(found.max()) * BRIGHTEST, 1.0)
-    height, width = before.values.shape[:2]
-    small = Image.fromarray(np.clip(np.rint(found / highest * 255), 0, 255).astype(np.uint8))
-    small.resize((width, height), Image.Resampling.BILINEAR).convert("RGB").save(folder / "map.png")
-    return {f"Before | noise map, white is sigma {highest:.0f} of 255": (noisy, folder / "map.png")}
+    picture, highest = mapping.of_picture(before.values)
+    drawn = put(Seen(picture), folder / "map.png")
+    return {f"Before | noise map, white is sigma {highest:.0f} of 255": (noisy, drawn)}
 
 
 def put(shown: Seen, target: Path) -> Path:
