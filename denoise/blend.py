@@ -3,7 +3,7 @@ changes nothing changes nothing, however the signal is cut."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -88,3 +88,17 @@ def in_chunks(
             yield span, restored.narrow(dim, span.start - start, len(span))
 
     return torch.cat(list(stitch(pieces(), dim)), dim)
+
+
+def mirrored(signal: Tensor, sides: Sequence[int]) -> Tensor:
+    """Its last axes cut or continued to those sides, at their end and as a mirror would: what is added is as noisy as
+    the rest, and no network takes it for a smooth place."""
+    for axis, side in enumerate(sides, signal.ndim - len(sides)):
+        signal = signal.index_select(axis, reflection(signal.shape[axis], side).to(signal.device))
+    return signal
+
+
+def reflection(length: int, side: int) -> Tensor:
+    """0, 1 … length - 1, length - 2 … 1, 0, 1 …"""
+    at = torch.arange(side) % max(2 * length - 2, 1)
+    return torch.where(at < length, at, 2 * length - 2 - at)

@@ -8,12 +8,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from denoise.above_band import lost_at_the_top
-from denoise.blend import Span, in_chunks, spans, stitch
+from denoise.blend import Span, in_chunks, mirrored, spans, stitch
 from denoise.errors import BadFile, UserError
 from denoise.resample import at_rate, resampled
 from denoise.restorer import Facts, Restorer
@@ -136,12 +135,9 @@ def moved(extra: Mapping[str, float], place: str, by: int) -> dict[str, float]:
 
 
 def padded_to(noisy: Tensor, multiple: int, least: int) -> Tensor:
-    """Sides padded at their end with the last value, up to a multiple and to the least side that works."""
+    """Sides continued to a multiple, and to the least side that works."""
     wanted = [math.ceil(max(size, least) / multiple) * multiple for size in noisy.shape[2:]]
-    extra = [(0, want - size) for want, size in zip(wanted, noisy.shape[2:], strict=True)]
-    if not any(after for _, after in extra):
-        return noisy
-    return F.pad(noisy, [side for pair in reversed(extra) for side in pair], mode="replicate")
+    return noisy if wanted == list(noisy.shape[2:]) else mirrored(noisy, wanted)
 
 
 def blended(noisy: Tensor, restored: Tensor, strength: float) -> Tensor:

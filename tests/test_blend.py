@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 from toys import box_blur
 
-from denoise.blend import Span, in_chunks, rise, spans, stitch
+from denoise.blend import Span, in_chunks, mirrored, rise, spans, stitch
 
 lengths = st.integers(1, 400)
 sizes = st.integers(1, 120)
@@ -130,3 +130,18 @@ def test_finished_stretches_come_out_before_the_next_piece_is_asked_for() -> Non
 def test_the_type_stays(dtype: torch.dtype) -> None:
     signal = torch.rand(50, dtype=dtype)
     assert in_chunks(unchanged, signal, 16, 5).dtype == dtype
+
+
+@pytest.mark.parametrize(("length", "side"), [(1, 5), (2, 7), (5, 5), (5, 3), (4, 16)])
+def test_what_is_added_at_the_end_is_a_mirror_image(length: int, side: int) -> None:
+    signal = torch.arange(length).float()
+    there_and_back = torch.cat([signal, signal[1:-1].flip(0)])
+    assert torch.equal(mirrored(signal, [side]), there_and_back.repeat(side)[:side])
+
+
+def test_each_of_the_last_axes_is_continued_to_its_own_side() -> None:
+    signal = torch.arange(24).reshape(1, 2, 3, 4)
+    found = mirrored(signal, [4, 6])
+    assert found.shape == (1, 2, 4, 6)
+    assert torch.equal(found[..., 3, :4], signal[..., 1, :])
+    assert torch.equal(found[..., :3, 4:], signal[..., [2, 1]])

@@ -441,7 +441,7 @@ def needs(name: str) -> None:
 
 def test_the_real_models_from_the_shell(tmp_path: Path) -> None:
     needs("speech-fast")
-    needs("idf-picture")
+    needs("photo")
     rng = np.random.default_rng(0)
     soundfile.write(tmp_path / "a.wav", rng.normal(0, 0.05, (16000, 2)), 16000, "PCM_16")
     Image.fromarray(rng.integers(100, 140, (48, 40, 3)).astype(np.uint8)).save(tmp_path / "a.png")
@@ -449,7 +449,7 @@ def test_the_real_models_from_the_shell(tmp_path: Path) -> None:
     line = [*START, "clean", tmp_path / "a.wav", tmp_path / "a.png", "-o", tmp_path / "out", "--json"]
     done = subprocess.run(line, capture_output=True, text=True, env=own, check=True)
     report = json.loads(done.stdout)
-    assert [file["model"] for file in report["files"]] == ["speech-fast", "idf-picture"]
+    assert [file["model"] for file in report["files"]] == ["speech-fast", "photo"]
     assert len(report["files"][1]["model_sha256"]) == 64
     before, after = (soundfile.read(path)[0] for path in (tmp_path / "a.wav", tmp_path / "out" / "a.wav"))
     assert after.shape == before.shape

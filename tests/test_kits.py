@@ -28,7 +28,7 @@ pytest.importorskip("onnxscript", reason="the exporter is not installed")
 pytestmark = pytest.mark.timeout(600)  # three graphs are made, and node's packages may have to be fetched
 ROOT = Path(__file__).parents[1]
 KITS = ROOT / "export"
-MODELS = ("speech-fast", "speech-fast-live", "idf-picture")
+MODELS = ("speech-fast", "speech-fast-live", "photo")
 ALONE = "import runpy, sys; sys.modules.update(torch=None, denoise=None); sys.argv[:] = sys.argv[1:]; "
 ALONE += "runpy.run_path(sys.argv[0], run_name='__main__')"
 WAIT_MS = 120_000
@@ -38,7 +38,7 @@ WAIT_MS = 120_000
 def kit(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Graphs and golden vectors, a voice and a picture."""
     folder = tmp_path_factory.mktemp("kit")
-    for words in (["speech-fast"], ["speech-fast", "--live"], ["idf-picture"]):
+    for words in (["speech-fast"], ["speech-fast", "--live"], ["photo"]):
         done = denoise("export", *words, "-o", folder, "--golden")
         assert done.exit_code == 0, done.stderr
     voice, rate = soundfile.read(ROOT / "samples" / "voice.wav", stop=20_000, dtype="int16")
@@ -121,7 +121,7 @@ def test_python_computes_what_pytorch_does(kit: Path, tmp_path: Path, model: str
     [
         ("speech-fast", "noisy.wav", "speech-fast"),
         ("speech-fast-live", "noisy.wav", "speech-fast"),
-        ("idf-picture", "noisy.png", "idf-picture"),
+        ("photo", "noisy.png", "photo"),
     ],
 )
 def test_python_cleans_a_file(kit: Path, tmp_path: Path, model: str, name: str, own: str) -> None:
@@ -136,8 +136,8 @@ def test_python_says_what_is_wrong(kit: Path, tmp_path: Path) -> None:
     done = python(kit / "speech-fast.onnx", tmp_path / "fast.wav", tmp_path / "out.wav")
     assert done.returncode != 0
     assert "has 48000 Hz, and speech-fast works at 16000 Hz" in done.stderr
-    done = python(kit / "idf-picture.onnx", kit / "noisy.png", tmp_path / "out.png", "--set", "iteration=2")
-    assert "has no iteration; it has noisy, survey, strength, iterations" in done.stderr
+    done = python(kit / "photo.onnx", kit / "noisy.png", tmp_path / "out.png", "--set", "iteration=2")
+    assert "has no iteration; it has noisy, strength, noise, colour, luminance, detail" in done.stderr
     assert not list(tmp_path.glob("out.*"))
 
 
@@ -182,7 +182,7 @@ def test_node_computes_what_pytorch_does(kit: Path, node: Path, tmp_path: Path, 
     assert (bad.returncode, bad.stdout.split()[1]) == (1, "1.0e-3")
 
 
-@pytest.mark.parametrize(("model", "name"), [("speech-fast", "noisy.wav"), ("idf-picture", "noisy.ppm")])
+@pytest.mark.parametrize(("model", "name"), [("speech-fast", "noisy.wav"), ("photo", "noisy.ppm")])
 def test_node_cleans_a_file(kit: Path, node: Path, tmp_path: Path, model: str, name: str) -> None:
     words = [kit / f"{model}.onnx", kit / name, tmp_path / name, "strength=0.75"]
     done = run("node", "clean.mjs", *words, cwd=node)
@@ -222,7 +222,7 @@ def test_cpp_computes_what_pytorch_does(kit: Path, cpp: Path, tmp_path: Path, mo
 
 
 @pytest.mark.parametrize(
-    ("model", "name"), [("speech-fast", "noisy.wav"), ("speech-fast-live", "noisy.wav"), ("idf-picture", "noisy.ppm")]
+    ("model", "name"), [("speech-fast", "noisy.wav"), ("speech-fast-live", "noisy.wav"), ("photo", "noisy.ppm")]
 )
 def test_cpp_cleans_a_file(kit: Path, cpp: Path, tmp_path: Path, model: str, name: str) -> None:
     done = run(cpp, kit / f"{model}.onnx", kit / name, tmp_path / name, "strength=0.75")
@@ -312,7 +312,7 @@ def test_the_page_computes_what_pytorch_does_and_sends_nothing(kit: Path, site: 
         assert np.abs(sound - soundfile.read(own)[0]).max() <= 2e-4
 
         page.set_input_files("#file", [])
-        page.set_input_files("#graph", kit / "idf-picture.onnx")
+        page.set_input_files("#graph", kit / "photo.onnx")
         page.set_input_files("#file", kit / "noisy.png")
         page.get_by_text("noisy.png was cleaned").wait_for(timeout=WAIT_MS)
         pixels = np.array(page.evaluate(PIXELS)).reshape(48, 61, 4)[..., :3]

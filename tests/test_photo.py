@@ -324,3 +324,16 @@ def test_its_graph_computes_the_same(tmp_path: Path) -> None:
     save(traced(ours.method, ours.facts), said, tmp_path / "toy.onnx")
     graph = OnnxRestorer(tmp_path / "toy.onnx", ours.facts, session_on(tmp_path / "toy.onnx", "cpu", 1), 1)
     assert worst_error(graph, ours) < 1e-5
+
+
+# As it ships
+
+
+def test_noise_at_every_border_goes_like_all_other_noise() -> None:
+    """Sides are continued to a multiple of 16, and what is added must not look clean."""
+    shipped, clean = zoo.load(zoo.find("photo"), device="cpu"), soft(161, 177)
+    given = (clean + 20 / 255 * seeds.normal_like(clean, 3)).clamp(0, 1)
+    pixels = restore_picture(Picture(given[0].permute(1, 2, 0).numpy(), 1.0), shipped, Options())
+    error = (255 * (torch.from_numpy(np.asarray(pixels)) - clean[0].permute(1, 2, 0))).square().mean(2)
+    within, below, right = (float(part.mean().sqrt()) for part in (error[:100, :100], error[-16:], error[:, -16:]))
+    assert max(within, below, right) < 7

@@ -231,6 +231,18 @@ def softened(clean: Tensor, dice: Random) -> Tensor:
     return eight_bit(enlarged[0])
 
 
+def tinted(clean: Tensor, dice: Random) -> Tensor:
+    """With slow waves of colour and light over it, as out of focus or under coloured lamps: they are no noise."""
+    height, width = clean.shape[1:]
+    down, across = torch.arange(height)[:, None], torch.arange(width)
+    waves = []
+    for _ in range(3):
+        turns, angle = 1 / log_uniform(dice, 32, 256), dice.uniform(0, 2 * math.pi)  # per px
+        phase = turns * (math.cos(angle) * across + math.sin(angle) * down) + dice.random()
+        waves.append(dice.uniform(0, 0.2) * torch.sin(2 * math.pi * phase))
+    return eight_bit(clean + torch.stack(waves))
+
+
 PAIRINGS: dict[str, Pairing] = {
     "clean": nothing,
     "white": white,

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from denoise.errors import UserError
 from denoise.fit import developed
-from denoise.fit.developed import Pair, Pairing, log_uniform, softened
+from denoise.fit.developed import Pair, Pairing, log_uniform, softened, tinted
 from denoise.noise.law import PictureLaw
 from denoise.noise.photograph import Photograph, Response
 from denoise.noise.picture_laws import (
@@ -104,6 +104,7 @@ class Pairs:
     patch: int
     seed: int = 0
     soft: float = 0.0  # share of the crops made as soft as large photographs are
+    tinted: float = 0.0  # share of the crops with slow waves of colour over them
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:
         dice = Random(f"{self.seed}/{step}")
@@ -115,7 +116,9 @@ class Pairs:
         """Half of them shrunk, half of them the busiest of a few: photographs are judged where there is detail."""
         tries = [self.cut(dice) for _ in range(dice.choice((1, 4)))]
         picture = recoloured(turned(max(tries, key=busyness), dice), dice)
-        return softened(picture, dice) if self.soft and dice.random() < self.soft else picture
+        if self.soft and dice.random() < self.soft:
+            picture = softened(picture, dice)
+        return tinted(picture, dice) if self.tinted and dice.random() < self.tinted else picture
 
     def cut(self, dice: Random) -> Tensor:
         photo = dice.choice(self.photographs.training)

@@ -17,6 +17,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from denoise import seeds
+from denoise.blend import mirrored
 from denoise.methods.idf import squared_error, usual_error
 from denoise.methods.method import Method, method
 from denoise.networks.residual_unet import ResidualUNet
@@ -92,7 +93,7 @@ class Photo(Method):
         """Standard deviations, of 255, of the PLANES: (B, 4, H/4, W/4), rounded up. Coarse ones are those of the
         white noise that has as much left in means over 4×4 pixels."""
         height, width = noisy.shape[2:]
-        padded = F.pad(noisy, (0, -width % self.multiple, 0, -height % self.multiple), mode="replicate")
+        padded = mirrored(noisy, [side + -side % self.multiple for side in (height, width)])
         found = 255 * deviations(self.levels(padded.clamp(0, 1) - 0.5))
         return found[..., : -(-height // BLOCK), : -(-width // BLOCK)]
 

@@ -14,12 +14,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from denoise.blend import mirrored
 from denoise.methods.method import By, Method, method
 from denoise.networks.guided_unet import GuidedUNet
 from denoise.noise.flat_areas import Line, Planes, coarse, fine
 from denoise.noise.stabilise import MANY_E, SHIFT, bias_of_many, short_by
 from denoise.restorer import Knob
 
+LEAST_LEVEL = 2 / 255  # of white: less noise than in training, of which the less is taken away
 LEAST_SHOT = 1e-7  # of white: fewer than ten million electrons
 FIRM = (
     100.0  # times at most that read noise has the variance of photons at white: beyond, digits are lost on the way back
@@ -62,7 +64,8 @@ class Yond(Method):
         low, high = even(torch.zeros_like(shot), read_e), even(1 / shot, read_e)
         span = high - low
         level = noise / span.mean(1, keepdim=True)
-        restored = (self.white((z - low) / span, level) * span + low).clamp(min=0)
+        seen, share = (z - low) / span, (level / LEAST_LEVEL).clamp(max=1)
+        restored = ((seen + share * (self.white(seen, level) - seen)) * span + low).clamp(min=0)
         algebraic = restored.square() / 4 - SHIFT - read_e.square()
         return shot * (algebraic + self.short_by(algebraic, read_e)).clamp(min=0) + offset
 
@@ -133,5 +136,4 @@ def box_for(shape: tuple[int, ...]) -> int:
 
 
 def padded(sheet: Tensor) -> Tensor:
-    below, right = (-side % GuidedUNet.multiple for side in sheet.shape[2:])
-    return nn.functional.pad(sheet, (0, right, 0, below), mode="replicate")
+    return mirrored(sheet, [side + -side % GuidedUNet.multiple for side in sheet.shape[2:]])

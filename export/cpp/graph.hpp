@@ -58,14 +58,19 @@ struct Graph {
     return resized(session.run(given, {"restored"})[0], noisy.shape);
   }
 
-  // Cut at the end, or continued there with its last values; only the last two axes differ.
+  static int64_t mirrored(int64_t at, int64_t length) {
+    at %= std::max<int64_t>(2 * length - 2, 1);
+    return at < length ? at : 2 * length - 2 - at;
+  }
+
+  // Cut at the end, or continued there as a mirror would; only the last two axes differ.
   static Tensor resized(const Tensor& from, const std::vector<int64_t>& shape) {
     Tensor to{shape, std::vector<float>(Tensor::count(shape)), {}, false};
     const size_t last = shape.size() - 1;
     const int64_t rows = last > 2 ? shape[2] : 1, had = last > 2 ? from.shape[2] : 1, width = from.shape[last];
     for (int64_t at = 0; at < Tensor::count(shape); ++at) {
       const int64_t across = at % shape[last], down = at / shape[last] % rows, plane = at / shape[last] / rows;
-      to.floats[at] = from.floats[(plane * had + std::min(down, had - 1)) * width + std::min(across, width - 1)];
+      to.floats[at] = from.floats[(plane * had + mirrored(down, had)) * width + mirrored(across, width)];
     }
     return to;
   }

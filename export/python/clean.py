@@ -53,7 +53,7 @@ class Graph:
         sides = noisy.shape[2:]
         multiple, least = int(self.said["multiple"]), int(self.said["least"])
         after = [-(-max(side, least) // multiple) * multiple - side for side in sides]
-        padded = np.pad(noisy, [(0, 0), (0, 0), *((0, more) for more in after)], mode="edge")
+        padded = np.pad(noisy, [(0, 0), (0, 0), *((0, more) for more in after)], mode="reflect")
         restored = self.session.run(["restored"], {"noisy": padded, **feeds})[0]
         return restored[(..., *(slice(side) for side in sides))]
 

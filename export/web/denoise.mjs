@@ -108,7 +108,12 @@ export class Graph {
   }
 }
 
-/** Cut, or continued with the last value, along every axis behind the second. */
+function mirrored(at, length) {
+  const place = at % Math.max(2 * length - 2, 1);
+  return place < length ? place : 2 * length - 2 - place;
+}
+
+/** Cut, or continued at the end as a mirror would, along every axis behind the second. */
 function resized(data, from, to) {
   if (from.every((side, axis) => side === to[axis])) return data;
   const [rows, width] = from.length === 4 ? [from[2], from[3]] : [1, from[2]];
@@ -118,7 +123,7 @@ function resized(data, from, to) {
     const column = index % across;
     const row = Math.floor(index / across) % down;
     const plane = Math.floor(index / (across * down));
-    out[index] = data[(plane * rows + Math.min(row, rows - 1)) * width + Math.min(column, width - 1)];
+    out[index] = data[(plane * rows + mirrored(row, rows)) * width + mirrored(column, width)];
   }
   return out;
 }
