@@ -27,6 +27,7 @@ from denoise.noise.picture_laws import eight_bit
 COUNTS = range(2, 11, 2)
 NOISES = ("Gaussian 15", "Gaussian 25", "Gaussian 50", REAL)
 
+OURS = "idf-picture"
 Track = NDArray[np.float64]
 """PSNR after each of COUNTS."""
 
@@ -42,7 +43,7 @@ def run(wish: Wish) -> Iterator[Row]:
 
 
 def idf_of(wish: Wish) -> IDF:
-    card = zoo.find(wish.model) if wish.model else zoo.default_for("picture")
+    card = zoo.find(wish.model or OURS)
     method = zoo.method_of(card)
     if not isinstance(method, IDF):
         raise UserError(f"{card.name} is no IDF model; this bench knows no other filter that is iterated.")

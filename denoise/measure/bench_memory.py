@@ -42,30 +42,28 @@ class Trial:
     suffix: str
     ceiling_gb: float
     make: Callable[[Path, int], None]
-    settings: tuple[str, ...] = ()  # that the default model gets, to finish in reasonable time
 
 
 def run(wish: Wish) -> Iterator[Row]:
     for trial in TRIALS:
         card = zoo.find(wish.model) if wish.model else zoo.default_for(trial.kind)
         if card.kind == trial.kind:
-            settings = () if wish.model else trial.settings
-            yield tried(trial, card.name, settings, min(wish.limit or trial.size, trial.size), wish)
+            yield tried(trial, card.name, min(wish.limit or trial.size, trial.size), wish)
 
 
-def tried(trial: Trial, model: str, settings: tuple[str, ...], size: int, wish: Wish) -> Row:
+def tried(trial: Trial, model: str, size: int, wish: Wish) -> Row:
     what = trial.what.format(size)
     with TemporaryDirectory(prefix="denoise-bench-") as folder:
         path = Path(folder) / f"large{trial.suffix}"
         wish.tell(f"Making {what}")
         trial.make(path, size)
-        wish.tell(f"Cleaning it with {model} {' '.join(settings)}".rstrip())
+        wish.tell(f"Cleaning it with {model}")
         words = ["clean", str(path), "-o", str(Path(folder) / "out"), "--model", model]
         words += ["--engine", wish.engine, "--device", wish.device]
-        found = in_fresh_process([*words, *(word for setting in settings for word in ("--set", setting))])
+        found = in_fresh_process(words)
     return {
         "what": what,
-        "model": " ".join([model, *settings]),
+        "model": model,
         "engine": wish.engine,
         "peak_gb": round(found["peak_bytes"] / GIGABYTE, 2),
         "ceiling_gb": trial.ceiling_gb,
@@ -149,5 +147,5 @@ def hills(top: int, rows: int, width: int) -> NDArray[np.uint16]:
 TRIALS = (
     Trial("audio", "{} minutes of 48 kHz stereo, 16-bit WAV", MINUTES, ".wav", 1.5, hour),
     Trial("audio", "{} minutes of 48 kHz stereo, 16-bit FLAC", MINUTES, ".flac", 1.5, hour),
-    Trial("picture", "{} megapixels, 16-bit RGB TIFF", MEGAPIXELS, ".tif", 3.0, panorama, ("iterations=2",)),
+    Trial("picture", "{} megapixels, 16-bit RGB TIFF", MEGAPIXELS, ".tif", 3.0, panorama),
 )
