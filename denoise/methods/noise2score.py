@@ -9,10 +9,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from denoise import seeds
-from denoise.blend import mirrored
 from denoise.methods.method import Method, Official, method
 from denoise.networks.score_unet import ScoreUNet
 from denoise.networks.shared_unet import SharedUNet
@@ -67,7 +67,7 @@ class Noise2Score(Method):
     def padded(self, picture: Tensor) -> Tensor:
         """With sides that the network takes; what is found in a picture is found with them."""
         height, width = picture.shape[2:]
-        return mirrored(picture, [side + -side % self.multiple for side in (height, width)])
+        return F.pad(picture, (0, -width % self.multiple, 0, -height % self.multiple), mode="reflect")
 
     def forward(self, noisy: Tensor, survey: Tensor | None = None, family: float = 0, level: float = 0) -> Tensor:
         score = self.score(padded := self.padded(noisy))
