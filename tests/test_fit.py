@@ -17,9 +17,9 @@ from PIL import Image
 from denoise import zoo
 from denoise.errors import UserError
 from denoise.fit import loop, recipes
-from denoise.fit.developed import Grain, finished, jpeg_of, resized, smoothed
+from denoise.fit.developed import Grain, finished, jpeg_of, resized, smoothed, tinted
 from denoise.fit.loop import Run, Schedule, train
-from denoise.fit.pictures import LAWS, PAIRINGS, VALIDATION, Pairs, Photographs, turned, validation_pairs
+from denoise.fit.pictures import LAWS, PAIRINGS, VALIDATION, Pairs, Photographs, busyness, turned, validation_pairs
 from denoise.methods.idf import IDF
 from denoise.methods.method import Method
 from denoise.methods.photo import Photo
@@ -38,7 +38,8 @@ def photographs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def pairs(folder: Path) -> Pairs:
-    return Pairs(Photographs.of(folder), dict.fromkeys(PAIRINGS, 1.0), batch=2, patch=32, soft=0.3)
+    mix = dict.fromkeys(PAIRINGS, 1.0)
+    return Pairs(Photographs.of(folder), mix, batch=2, patch=32, soft={"grainy": 0.5}, tinted=0.3)
 
 
 def method() -> IDF:
@@ -191,6 +192,35 @@ def test_what_judges_a_model_is_chosen_by_name(photographs: Path) -> None:
     assert errors["clean"] == 0
     assert 0 < errors["compact"] < errors["night"]
     assert errors["sensor"] > 0
+
+
+def test_soft_pictures_judge_where_noise_is_all_there_is(photographs: Path) -> None:
+    (_, _, sharp), (_, noisy, soft) = validation_pairs(Photographs.of(photographs), 2, 64, names=("s15", "soft s15"))
+    assert busyness(soft[0]) < busyness(sharp[0])
+    assert float((noisy - soft).std()) == pytest.approx(15 / 255, rel=0.1)
+
+
+def test_only_the_noises_that_say_so_get_soft_pictures(photographs: Path) -> None:
+    kept = Photographs.of(photographs)
+
+    def busy(soft: dict[str, float]) -> float:
+        lessons = Pairs(kept, {"clean": 1.0}, batch=1, patch=32, soft=soft)
+        return float(np.median([busyness(lessons.pair(Random(seed))[1]) for seed in range(24)]))
+
+    assert busy({"white": 1.0}) == busy({})
+    assert busy({"clean": 1.0}) < 0.9 * busy({})
+
+
+def test_waves_of_colour_are_slow_and_drawn_anew(photographs: Path) -> None:
+    grey = torch.full((3, 96, 96), 0.5)
+    one, again, other = (tinted(grey, Random(seed)) for seed in (0, 0, 1))
+    assert torch.equal(one, again)
+    assert not torch.equal(one, other)
+    assert float(one.min()) >= 0
+    assert float(one.max()) <= 1
+    assert float((one - grey).abs().max()) > 0.02
+    steepest = 0.2 * 2 * np.pi / 32  # of the strongest and shortest wave, per pixel; and the rounding to 8 bits
+    assert float((one[:, :, 1:] - one[:, :, :-1]).abs().max()) < steepest + 1 / 255
 
 
 def test_doing_nothing_to_clean_pictures_is_not_worth_everything() -> None:

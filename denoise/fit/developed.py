@@ -100,7 +100,7 @@ class Grain:
     @classmethod
     def drawn(cls, dice: Random) -> Grain:
         return cls(
-            sigma=dice.uniform(0.7, 14),
+            sigma=dice.uniform(1.5, 14),
             colour=0.0 if dice.random() < 0.1 else log_uniform(dice, 0.25, 2),
             luma_blur=dice.uniform(0, 1.2),
             chroma_blur=log_uniform(dice, 0.5, 4),

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
@@ -103,22 +103,26 @@ class Pairs:
     batch: int
     patch: int
     seed: int = 0
-    soft: float = 0.0  # share of the crops made as soft as large photographs are
+    soft: Mapping[str, float] = field(
+        default_factory=dict
+    )  # by noise, share of the crops made as soft as large photographs are
     tinted: float = 0.0  # share of the crops with slow waves of colour over them
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:
         dice = Random(f"{self.seed}/{step}")
-        crops = [self.crop(dice) for _ in range(self.batch)]
-        noisy, clean = zip(*(self.pair(crop, dice) for crop in crops), strict=True)
+        noisy, clean = zip(*(self.pair(dice) for _ in range(self.batch)), strict=True)
         return torch.stack(noisy), torch.stack(clean)
 
-    def crop(self, dice: Random) -> Tensor:
+    def pair(self, dice: Random) -> Pair:
+        (noise,) = dice.choices(list(self.mix), weights=list(self.mix.values()))
+        return PAIRINGS[noise](self.crop(dice, self.soft.get(noise, 0.0)), dice)
+
+    def crop(self, dice: Random, soft: float = 0.0) -> Tensor:
         """Half of them shrunk, half of them the busiest of a few: photographs are judged where there is detail."""
         tries = [self.cut(dice) for _ in range(dice.choice((1, 4)))]
         picture = recoloured(turned(max(tries, key=busyness), dice), dice)
-        if self.soft and dice.random() < self.soft:
-            picture = softened(picture, dice)
-        return tinted(picture, dice) if self.tinted and dice.random() < self.tinted else picture
+        picture = softened(picture, dice) if dice.random() < soft else picture
+        return tinted(picture, dice) if dice.random() < self.tinted else picture
 
     def cut(self, dice: Random) -> Tensor:
         photo = dice.choice(self.photographs.training)
@@ -132,10 +136,6 @@ class Pairs:
         if shrink == 2:
             part = F.avg_pool2d(part, 2)
         return part
-
-    def pair(self, clean: Tensor, dice: Random) -> Pair:
-        (name,) = dice.choices(list(self.mix), weights=list(self.mix.values()))
-        return PAIRINGS[name](clean, dice)
 
 
 def busyness(picture: Tensor) -> float:
@@ -172,16 +172,20 @@ VALIDATION: dict[str, PictureLaw | None] = {
     "sensor": Photograph(shot=0.03, read=0.006, response=Response(2.2, 0.35), mosaic="GRBG", quality=93),
     "clean": None,
 }
+SOFT = "soft "  # before the name of one of them: over pictures as soft as cameras leave them
 USUAL = ("s15", "s25", "s50", "grain", "speckle", "salt")
 
 
 def validation_pairs(
     photographs: Photographs, count: int, side: int = 192, names: Sequence[str] = USUAL
 ) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """(law, noisy, clean) batches: the centres of the busiest photographs kept aside."""
-    centres = sorted((centre(photo, side) for photo in photographs.validation), key=busyness)[-count:]
+    """(law, noisy, clean) batches: the centres of the busiest photographs kept aside; soft ones of those in between."""
+    centres = sorted((centre(photo, side) for photo in photographs.validation), key=busyness)
+    middle = centres[max(0, len(centres) - count) // 2 :][:count]
+    soft = [softened(part, Random(i)) for i, part in enumerate(middle)]
     for name in names:
-        noisy, clean = zip(*(judged(VALIDATION[name], part, 100 + i) for i, part in enumerate(centres)), strict=True)
+        law, chosen = VALIDATION[name.removeprefix(SOFT)], soft if name.startswith(SOFT) else centres[-count:]
+        noisy, clean = zip(*(judged(law, part, 100 + i) for i, part in enumerate(chosen)), strict=True)
         yield name, torch.stack(noisy), torch.stack(clean)
 
 
