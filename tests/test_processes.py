@@ -20,6 +20,7 @@ from denoise.processes.ouve import OUVE
 from denoise.processes.readings import Reading, score_from_clean
 from denoise.processes.samplers import (
     BRIDGE_END,
+    BridgeFlow,
     BridgeOde,
     BridgeSde,
     Flow,
@@ -168,12 +169,30 @@ def test_a_known_score_leads_back_to_the_clean_signal(sampler: PredictorCorrecto
     assert spread(back - clean) < 0.1
 
 
-@pytest.mark.parametrize("sampler", [BridgeOde(), BridgeSde()])
+@pytest.mark.parametrize("sampler", [BridgeOde(), BridgeSde(), BridgeFlow()])
 @pytest.mark.parametrize("steps", [1, 3, 20])
-def test_a_bridge_with_a_known_end_arrives_there(sampler: BridgeOde | BridgeSde, steps: int) -> None:
+def test_a_bridge_with_a_known_end_arrives_there(sampler: BridgeOde | BridgeSde | BridgeFlow, steps: int) -> None:
     clean, y = torch.full(SHAPE, 0.7), torch.full(SHAPE, 0.2)
     step = sampler.step(SBVE(), lambda x, t: clean, y, Times(steps))
     assert relative(walked(step, y, steps, noise_of(5)), clean) < 0.02
+
+
+@pytest.mark.parametrize("c", [0.4, 1e-5])
+def test_few_steps_meet_the_network_where_it_was_trained(c: float) -> None:
+    """On the mean way from y to the clean signal, asked at the time of each state, however little noise there is."""
+    process, clean, y = SBVE(c=c, eps=1e-8 * c), torch.full(SHAPE, 0.7), torch.full(SHAPE, 0.2)
+
+    def model(x: Tensor, t: Tensor) -> Tensor:
+        assert relative(x, process.mean(clean, y, t)) < 1e-4
+        return clean
+
+    assert relative(walked(BridgeFlow().step(process, model, y, Times(4)), y, 4, noise_of(5)), clean) < 1e-3
+
+
+def test_what_all_agree_on_stays() -> None:
+    same = torch.full(SHAPE, 0.4)
+    step = BridgeFlow().step(SBVE(c=1e-5, eps=1e-10), lambda x, t: same, same, Times(3))
+    assert relative(walked(step, same, 3, noise_of(5)), same) < 1e-6
 
 
 @pytest.mark.parametrize("stop", [5, 10, 15])

@@ -188,14 +188,26 @@ class BridgeSde:
         return bridge_step(process.sde, model, y, times)
 
 
-def bridge_step(update: Callable[[Tensor, Tensor], Update], model: Model, y: Tensor, times: Times) -> Step:
-    """`model` gives the clean signal; it is asked at the new time about the old state."""
+@dataclass(frozen=True)
+class BridgeFlow:
+    """For few steps: exact ones, and the network is asked about each state at that state's time, as in training."""
+
+    draws: int = 0
+
+    def step(self, process: SBVE, model: Model, y: Tensor, times: Times) -> Step:
+        return bridge_step(process.flow, model, y, times, ahead=False)
+
+
+def bridge_step(
+    update: Callable[[Tensor, Tensor], Update], model: Model, y: Tensor, times: Times, ahead: bool = True
+) -> Step:
+    """`model` gives the clean signal; in the papers' code it is asked at the new time about the old state (`ahead`)."""
     ends = Times(times.count + 1, BRIDGE_END)
 
     def advance(x: Tensor, number: Count, noise: Noise) -> tuple[Tensor, Tensor]:
-        now = ends.at(number + 1)
-        weights = update(ends.at(number), now)
-        mean = weights.away * (x - y) + weights.estimate * model(x, now) + weights.end * y
+        before, now = ends.at(number), ends.at(number + 1)
+        weights = update(before, now)
+        mean = weights.away * (x - y) + weights.estimate * model(x, now if ahead else before) + weights.end * y
         return mean, mean if weights.noise is None else mean + weights.noise * noise(number)
 
     return advance
