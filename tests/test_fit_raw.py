@@ -110,7 +110,7 @@ def test_a_recipe_is_followed(photographs: Path, tmp_path: Path, monkeypatch: py
     (folder / "recipe.toml").write_text(RECIPE)
     card = zoo.Card.of(folder)
     run = recipes.train_model(card, photographs, 0.02, lambda _: None, tmp_path / "runs", "cpu")
-    assert {"s5", "s15", "s50"} <= set(json.loads((run / LOG).read_text().splitlines()[-1]))
+    assert {"s1", "s5", "s15", "s50"} <= set(json.loads((run / LOG).read_text().splitlines()[-1]))
     recipes.publish(run, card)
     restored = zoo.load(zoo.Card.of(folder), device="cpu")(torch.rand(1, 4, 32, 48))
     assert bool(torch.isfinite(restored).all())

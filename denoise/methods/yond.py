@@ -7,6 +7,7 @@ paper corrects the noisy values before instead, which is off by a few hundredths
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from functools import cache
 
@@ -17,17 +18,19 @@ from torch import Tensor, nn
 from denoise.blend import mirrored
 from denoise.methods.method import By, Method, method
 from denoise.networks.guided_unet import GuidedUNet
-from denoise.noise.flat_areas import Line, Planes, coarse, fine
+from denoise.noise.flat_areas import Line, Planes, bounded, coarse, fine
 from denoise.noise.stabilise import MANY_E, SHIFT, bias_of_many, short_by
 from denoise.restorer import Knob
 
-LEAST_LEVEL = 2 / 255  # of white: less noise than in training, of which the less is taken away
+UNSURE = 1 / 255  # of white: about as far as the network is off where there is detail; of less noise less is taken away
+USUAL_LEVEL = 15 / 255
 LEAST_SHOT = 1e-7  # of white: fewer than ten million electrons
 FIRM = (
     100.0  # times at most that read noise has the variance of photons at white: beyond, digits are lost on the way back
 )
 MOST_READ_E = 10.0  # in the table; beyond, the series is good enough
 LEAST_E = -0.3  # that the algebraic inverse can come to, about
+NEWTON_STEPS = 4
 ROOTS, READS = 257, 65  # of the table, over the cubic root of electrons and the square root of read noise
 
 
@@ -64,10 +67,11 @@ class Yond(Method):
         low, high = even(torch.zeros_like(shot), read_e), even(1 / shot, read_e)
         span = high - low
         level = noise / span.mean(1, keepdim=True)
-        seen, share = (z - low) / span, (level / LEAST_LEVEL).clamp(max=1)
+        seen, share = (z - low) / span, level.square() / (level.square() + UNSURE**2)
         restored = ((seen + share * (self.white(seen, level) - seen)) * span + low).clamp(min=0)
         algebraic = restored.square() / 4 - SHIFT - read_e.square()
-        return shot * (algebraic + self.short_by(algebraic, read_e)).clamp(min=0) + offset
+        light = shot * (algebraic + self.short_by(algebraic, read_e)).clamp(min=0)
+        return unclipped(light, (shot + read).sqrt()) + offset
 
     def survey(self, pieces: Iterable[Tensor], **knobs: float) -> Tensor:
         (sheets,) = pieces
@@ -75,11 +79,12 @@ class Yond(Method):
 
     @staticmethod
     def measured(signal: Tensor, restored: By) -> Tensor:
-        """The noise line: coarsely from the mosaic (1, 4, h, w), finely beside what the first line restores."""
+        """The noise line: coarsely from the mosaic (1, 4, h, w), finely beside what the first line restores;
+        neither line above what can be noise."""
         planes = planes_of(signal)
-        first = coarse(planes, box_for(planes.shape))
+        first = bounded(coarse(planes, box_for(planes.shape)), planes)
         beside = restored(padded(signal), told(first).to(signal.device))[..., : signal.shape[2], : signal.shape[3]]
-        return told(fine(planes, planes_of(beside), first, box_for(planes.shape)))
+        return told(bounded(fine(planes, planes_of(beside), first, box_for(planes.shape)), planes))
 
     def short_by(self, algebraic_e: Tensor, read_e: Tensor) -> Tensor:
         """What the algebraic inverse lacks of the mean number of electrons: from the table, or for many the series."""
@@ -94,9 +99,10 @@ class Yond(Method):
         return torch.where(few, upper * (1 - a) + lower * a, short_of_many(algebraic_e.clamp(min=0), read_e))
 
     def loss(self, noisy: Tensor, clean: Tensor, step: int) -> Tensor:
-        """The mean error for white noise, whose level is that of the noise that was drawn."""
+        """The mean error for white noise, whose level is that of the noise that was drawn; strong noise does not
+        drown out weak."""
         level = (noisy - clean).float().std((1, 2, 3), keepdim=True)
-        return (self.white(noisy, level).float() - clean).abs().mean()
+        return ((self.white(noisy, level).float() - clean).abs() * (USUAL_LEVEL / level).sqrt()).mean()
 
     def white(self, noisy: Tensor, level: Tensor) -> Tensor:
         """Without white noise of that standard deviation (B, 1, 1, 1)."""
@@ -106,6 +112,17 @@ class Yond(Method):
 
 def even(x_e: Tensor, read_e: Tensor) -> Tensor:
     return 2 * (x_e + SHIFT + read_e.square()).clamp(min=0).sqrt()
+
+
+def unclipped(light: Tensor, deviation: Tensor) -> Tensor:
+    """Noise is cut off at white, which takes deviation·(u Φ(u) + φ(u)) - u from the mean of what lies u deviations
+    below: solved for u, so that what was white is white (Foi, Clipped noisy images, 2009)."""
+    lacking = ((1 - light) / deviation).clamp(min=0)
+    u = lacking
+    for _ in range(NEWTON_STEPS):
+        chance, density = (1 + torch.erf(u * 0.5**0.5)) / 2, torch.exp(-u.square() / 2) / (2 * math.pi) ** 0.5
+        u = (u - (u * chance + density - lacking) / chance).clamp(min=0)
+    return torch.maximum(light, 1 - deviation * u)
 
 
 def short_of_many(algebraic_e: Tensor, read_e: Tensor) -> Tensor:

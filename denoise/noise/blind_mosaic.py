@@ -235,11 +235,11 @@ def looks_white(part: Blocks) -> bool:
     return bool(np.median(part.beside) < TEXTURE * np.median(part.variance))
 
 
-def by_level(blocks: Blocks) -> Iterator[NDArray[np.intp]]:
+def by_level(blocks: Blocks, share: float = FLATTEST, fewest: int = FEWEST) -> Iterator[NDArray[np.intp]]:
     order = np.argsort(blocks.level, kind="stable")
-    bins = min(BINS, int(FLATTEST * len(blocks)) // FEWEST)
+    bins = min(BINS, int(share * len(blocks)) // fewest)
     for part in np.array_split(order, bins) if bins else []:
-        count = max(FEWEST, int(FLATTEST * len(part)))
+        count = max(fewest, int(share * len(part)))
         yield part[np.argsort(blocks.coarse[part], kind="stable")[:count]]
 
 

@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from denoise.noise.blind_mosaic import blocks_of, by_level
+from denoise.signals import whole
+
 Planes = NDArray[np.floating[Any]]
 
 BOX = 29  # px of a plane
@@ -21,6 +24,10 @@ LEVELS = 1000  # of brightness, counted to see whether the flat areas span them
 DARKEST, BRIGHTEST = 1e-4, 0.8  # means that are fitted, of full scale
 FEWEST = 0.01  # share of the points below which those outside are taken as well
 QUARTER = 25  # percent of the flattest pixels, where the threshold leaves none
+FLATTEST, FEWEST_BLOCKS = 0.05, 4  # share of the blocks of one brightness in which the ceiling is measured
+CHANCE = 1.15  # the lowest of a dozen measurements is about so much too low
+LEAST_VARIANCE = 1e-9  # below one step of 14 bits
+ABOVE = 1.3  # times the ceiling that a line may be: it has errors of its own
 
 
 @dataclass(frozen=True)
@@ -29,6 +36,10 @@ class Line:
 
     gain: float  # full scales per electron
     read_variance: float
+
+    def at(self, mean: float) -> float:
+        """The variance."""
+        return self.gain * mean + self.read_variance
 
     @property
     def read(self) -> float:
@@ -48,6 +59,29 @@ def fine(noisy: Planes, denoised: Planes, before: Line, box: int = BOX) -> Line:
     if found.gain < 0:
         return before
     return found if found.read_variance >= 0 else Line(found.gain, found.gain**2)
+
+
+def bounded(found: Line, noisy: Planes) -> Line:
+    """Where nothing is flat, texture is taken for noise: then the ceiling in place of the line."""
+    most, mean = ceiling(noisy), float(noisy.mean())
+    return found if most is None or found.at(mean) <= ABOVE * most.at(mean) else most
+
+
+def ceiling(noisy: Planes) -> Line | None:
+    """No more than that is noise: the highest line above none of the flattest blocks of every brightness, which are
+    measured by their finest differences, since texture enters these least. None where there are too few blocks."""
+    from scipy.optimize import linprog
+
+    blocks = blocks_of(whole(np.moveaxis(noisy, -1, 0)), 0.0, 1.0)
+    parts = [blocks[part] for part in by_level(blocks, FLATTEST, FEWEST_BLOCKS)]
+    if not parts:
+        return None
+    mean, variance = np.array([(part.level.mean(), part.variance.mean()) for part in parts]).T
+    usual = max(float(np.median(variance)), LEAST_VARIANCE)
+    sides = np.stack([mean.clip(min=0), np.ones(len(mean))], 1)
+    most = CHANCE * np.maximum(variance / usual, LEAST_VARIANCE)
+    gain, read_variance = usual * linprog(-sides.mean(0), sides, most).x  # neither below zero
+    return Line(float(gain), float(read_variance))
 
 
 def line(mean: Planes, variance: Planes, structure: Planes) -> Line:
