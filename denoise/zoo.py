@@ -76,6 +76,12 @@ def own_shelf() -> Path:
     return Path(data) / "denoise" / "models"
 
 
+def own_cache() -> Path:
+    """What can be made anew from the models and the code."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "denoise"
+
+
 def cards() -> dict[str, Card]:
     """Every model there is, by name."""
     found: dict[str, Card] = {}

@@ -14,11 +14,10 @@ from numpy.typing import NDArray
 from denoise import zoo
 from denoise.errors import BadFile, UserError
 from denoise.media.find import kind_of, known
-from denoise.media.frames import frame_of, is_mosaic, read_frame
-from denoise.noise.frame import Frame
 from denoise.signals import Audio, Kind, Mosaic, Picture
 
 if TYPE_CHECKING:
+    from denoise.noise.frame import Frame
     from denoise.restorer import Restorer
 
 PROBE_SECONDS = 5.0  # of sound, for the estimate of time
@@ -49,6 +48,8 @@ class Inspection:
 
 
 def inspect_file(path: Path) -> Inspection:
+    from denoise.media.frames import is_mosaic
+
     if not path.is_file():
         raise BadFile(f"{path}: no such file; check the path.")
     if path.suffix.lower() == ".toml":
@@ -80,11 +81,14 @@ def inspect_picture(path: Path) -> Inspection:
 
 
 def inspect_mosaic(path: Path) -> Inspection:
+    from denoise.media.frames import read_frame
+
     frame = read_frame(path)
     return Inspection(path, "raw", frame.describe(), *noise_of(frame))
 
 
 def inspect_raw(path: Path) -> Inspection:
+    from denoise.media.frames import frame_of
     from denoise.media.raw import open_raw
 
     raw = open_raw(path)

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
-
-import torch
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from denoise.errors import UserError
 from denoise.media.find import NAMES, kind_of
 from denoise.restorer import Facts
-from denoise.run import NOMINAL_RATE, coloured, padded_to, voiced
 from denoise.signals import Kind
 from denoise.zoo import HERE
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 SAMPLES = HERE.parent / "samples"
 SECONDS = 4
@@ -24,6 +24,8 @@ MOST = 16  # files
 
 def pieces_of(folder: Path, facts: Facts) -> list[Tensor]:
     """One of each file of the model's kind, as a batch of one: the first seconds, or the middle."""
+    from denoise.run import padded_to
+
     paths = sorted(path for path in folder.rglob("*") if path.is_file() and kind_of(path) == facts.kind)
     found = [piece for path in islice(paths, MOST) for piece in READERS[facts.kind](path, facts)]
     if not found:
@@ -32,8 +34,11 @@ def pieces_of(folder: Path, facts: Facts) -> list[Tensor]:
 
 
 def of_sound(path: Path, facts: Facts) -> Iterator[Tensor]:
+    import torch
+
     from denoise.media.sound import open_sound
     from denoise.resample import at_rate
+    from denoise.run import NOMINAL_RATE, voiced
 
     rate = facts.rate or NOMINAL_RATE
     block = next(at_rate(open_sound(path).audio, rate).blocks(SECONDS * rate), None)
@@ -43,6 +48,7 @@ def of_sound(path: Path, facts: Facts) -> Iterator[Tensor]:
 
 def of_picture(path: Path, facts: Facts) -> Iterator[Tensor]:
     from denoise.media.picture import open_picture
+    from denoise.run import coloured
 
     with open_picture(path) as source:
         picture = source.page(0).picture

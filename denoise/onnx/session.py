@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,7 +10,7 @@ from denoise.errors import UserError
 from denoise.onnx.label import code_digest, controls, facts_in, model_digest
 from denoise.onnx.runtime import ON_CUDA, PROVIDERS, memory_errors, onnxruntime, passed_over, said_by, session_on
 from denoise.restorer import Facts, own, together
-from denoise.zoo import Card, Engine
+from denoise.zoo import Card, Engine, own_cache
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -195,5 +194,4 @@ def made_once(card: Card) -> Path:
 
 
 def cache_folder() -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "denoise" / "onnx"
+    return own_cache() / "onnx"

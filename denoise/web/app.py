@@ -66,6 +66,7 @@ def build() -> gr.Blocks:
         stops.leave(str(request.session_hash))
 
     page = gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(SWEEP_SECONDS, KEPT_SECONDS))
+    page.queue(max_size=MOST_WAITING)  # while it is empty: gradio then makes all its routes once more
     with page:
         gr.Markdown(f"# {TITLE}\n{PROMISE}")
         for name, room in ROOMS.items():
@@ -76,7 +77,6 @@ def build() -> gr.Blocks:
                     gr.Markdown(str(trouble))
         offer()
         page.unload(leave)
-    page.queue(max_size=MOST_WAITING)
     return page
 
 

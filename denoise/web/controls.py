@@ -13,6 +13,7 @@ from denoise import zoo
 from denoise.batch.recipe import AUTO, Recipe
 from denoise.restorer import Facts, Knob
 from denoise.signals import Kind
+from denoise.web.facts import facts_of
 from denoise.web.order import Stops
 
 HOW_MUCH = "How much of the noise goes; 1 is all of it."
@@ -114,7 +115,7 @@ def choices_for(kinds: Sequence[Kind]) -> list[tuple[str, str]]:
 
 def facts_for(kind: Kind, chosen: str) -> Facts:
     card = zoo.default_for(kind) if chosen == AUTO else zoo.find(chosen)
-    return zoo.load(card, device="cpu").facts
+    return facts_of(card)
 
 
 def story(facts: Facts) -> str:

@@ -5,20 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zipfile import ZIP_DEFLATED, ZipFile
 
 import gradio as gr
 import numpy as np
-import torch
 
 from denoise.errors import UserError
-from denoise.fit.camera import Wish, fit
 from denoise.media.find import suffixes
-from denoise.noise.camera_file import CameraFile, read
-from denoise.noise.cameras import known
 from denoise.noise.laws import TILES
-from denoise.noise.portrait import label, words
 from denoise.web.charts import Axis, Curve, chart
 from denoise.web.controls import ONE_AT_A_TIME
 from denoise.web.folder_order import taken_in
@@ -26,6 +21,9 @@ from denoise.web.gate import at_home
 from denoise.web.order import excuse
 from denoise.web.shelf import download_of, fresh, nothing_to_download, shelf
 from denoise.web.words import refused, said
+
+if TYPE_CHECKING:
+    from denoise.noise.camera_file import CameraFile
 
 ROOM = "fit"
 WHAT = """Take some frames with the lens capped (4 or more), and pairs of frames of an evenly lit wall at several
@@ -93,6 +91,8 @@ def fit_room() -> None:
             download = nothing_to_download(ROOM)
 
     def measure(*typed: Any) -> list[Any]:
+        from denoise.noise.portrait import words
+
         folder = fresh()
         try:
             said_of, file, target = measured(folder, *typed)
@@ -122,6 +122,9 @@ def measured(
     name: str,
 ) -> tuple[list[str], CameraFile, Path]:
     """As `denoise noise fit` does it: what it said, what it found, and the file to take home."""
+    from denoise.fit.camera import Wish, fit
+    from denoise.noise.camera_file import read
+
     if not darks:
         raise UserError("No dark frames yet; drop some above, or try the virtual camera.")
     told: list[str] = []
@@ -148,6 +151,10 @@ def packed(folder: Path) -> Path:
 
 def curves(file: CameraFile) -> str:
     """Variance over the signal, of every setting."""
+    import torch
+
+    from denoise.noise.portrait import label
+
     drawn = []
     for setting in file.settings:
         signal = np.geomspace(0.5, setting.camera.white_dn, POINTS)
@@ -159,6 +166,8 @@ def curves(file: CameraFile) -> str:
 
 def virtual() -> list[Any]:
     """Frames that a published camera could have taken."""
+    from denoise.noise.cameras import known
+
     model = next(iter(known().values()))
     camera = model.drawn(0, GAIN_DN_PER_E)
     place = fresh()
@@ -172,6 +181,8 @@ def virtual() -> list[Any]:
 
 
 def frame(target: Path, camera: Any, light: float, seed: int) -> str:
+    import torch
+
     clean = torch.full((SIDE, SIDE), light * camera.white_dn)
     values = np.rint(camera.sample(clean, seed).numpy() + BLACK_DN)
     np.save(target, np.clip(values, 0, BLACK_DN + camera.white_dn).astype(np.uint16))

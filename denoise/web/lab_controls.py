@@ -8,9 +8,9 @@ from typing import Any
 
 import gradio as gr
 
-from denoise.noise.cameras import known as cameras
-from denoise.noise.laws import CHOICES, RANGES, SIGNED, Entry, laws, parts_of
+from denoise.noise.laws import CHOICES, RANGES, SIGNED, Entry, parts_of
 from denoise.web.controls import Shown
+from denoise.web.facts import kinds_of_laws
 from denoise.web.gate import at_home
 
 OWN = ""  # no published camera: what is typed counts
@@ -27,6 +27,8 @@ class LawControls:
 
     @classmethod
     def drawn(cls, entry: Entry) -> LawControls:
+        from denoise.noise.cameras import known as cameras
+
         gr.Markdown(entry.story, elem_classes="quiet")
         files = gr.File(
             label=entry.made_of[:1].upper() + entry.made_of[1:] or "Files",
@@ -101,4 +103,4 @@ def spelled(value: Any) -> str:
 
 def choices() -> list[tuple[str, str]]:
     """Every law there is, with what it is for."""
-    return [(f"{entry.name} ({entry.kind})", name) for name, entry in laws().items()]
+    return [(f"{name} ({kind})", name) for name, kind in kinds_of_laws().items()]

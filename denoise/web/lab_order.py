@@ -9,14 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from denoise.batch.noisy import Order, add
 from denoise.errors import UserError
 from denoise.measure.files import scored, signal_of, usable_scores
 from denoise.media.find import kind_of, result_name
-from denoise.media.frames import read_frame
 from denoise.noise.laws import found, made
 from denoise.report import shown
 from denoise.web.charts import Axis, Curve, chart
@@ -51,6 +48,8 @@ def noisy_file(
     clean: Path, law: str, words: Mapping[str, str], seed: int, folder: Path, files: Sequence[Path] = (), **more: Any
 ) -> Added:
     """As `denoise noise add` makes it. `files`: what the law is made of."""
+    from denoise.batch.noisy import Order, add
+
     entry = found(law)
     made_of = gathered(files, folder / "from", several="folder" in entry.made_of) if entry.made_of else None
     name = f"{clean.stem}{NOISY}.npy" if clean.suffix.lower() == ".npy" else result_name(clean, NOISY)
@@ -91,6 +90,8 @@ class Values:
 
 
 def values_of(path: Path) -> Values:
+    from denoise.media.frames import read_frame
+
     if path.suffix.lower() == ".npy" or kind_of(path) == "raw":
         return Values(read_frame(path).photosites[None].astype(np.float32), "DN")
     signal = signal_of(path)
@@ -140,6 +141,8 @@ def stated(one: Added, clean: Values, at: Floats) -> list[Curve]:
     """By a picture's law, at flat patches; a mosaic's law starts at a black level that is the file's."""
     if clean.unit != "of 255":
         return []
+    import torch
+
     law = made(found(one.law), one.words)
     flats = [torch.full((3, 16, 16), value / SPAN) for value in at]
     return [Curve("stated by the law", at, [float(law.variance(flat).mean()) * SPAN**2 for flat in flats])]

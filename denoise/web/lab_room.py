@@ -14,7 +14,7 @@ from denoise.errors import UserError
 from denoise.measure.pieces import SAMPLES
 from denoise.media.find import kind_of, suffixes
 from denoise.media.sound import open_sound
-from denoise.noise.laws import found, laws
+from denoise.noise.laws import found
 from denoise.web.controls import (
     ONE_AT_A_TIME,
     Bar,
@@ -36,6 +36,7 @@ from denoise.web.player import player
 from denoise.web.room import attempted
 from denoise.web.shelf import download_of, examples_of, fresh, nothing_to_download, samples, shelf
 from denoise.web.sound_views import presented, rate_of, start_of
+from denoise.web.warm import warm
 from denoise.web.words import refused, said, sentence
 
 ROOM = "lab"
@@ -78,9 +79,8 @@ class Lab:
                     gr.File(interactive=True, label=label, file_types=endings, height=120, elem_id=f"{ROOM}-upload")
                 )
                 examples_of(samples("picture", "audio", folder=SAMPLES / "clean"), source)
-                law = gr.Dropdown(
-                    choices(), value=next(iter(laws())), label="Law of noise", interactive=True, filterable=False
-                )
+                known = choices()
+                law = gr.Dropdown(known, value=known[0][1], label="Law of noise", interactive=True, filterable=False)
                 place = gr.Column()
                 model = gr.Dropdown(choices_for(KINDS), value=AUTO, label="Model", interactive=True, filterable=False)
                 strength = strength_control()
@@ -95,6 +95,7 @@ class Lab:
         results = [self.outcome, self.added, self.charts, self.noisy, self.table, self.cleaned, *self.shows]
 
         def draw(chosen: str) -> None:
+            warm().wait()  # laws take torch, and the rooms before this one do not wait for it
             controls, seed = LawControls.drawn(found(chosen)), seed_control()
             button = gr.Button("Add the noise", variant="primary", elem_id=f"{ROOM}-add")
 

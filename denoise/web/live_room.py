@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from denoise.web import limits
-from denoise.web.live_sound import live_models
+from denoise.web.facts import any_live
 from denoise.web.live_takes import Takes, coded, decoded
 from denoise.web.order import excuse
 from denoise.web.room import Desk
@@ -26,7 +26,7 @@ Said = dict[str, Any]
 
 def live_room(desk: Desk) -> None:
     """Nothing where no model can work live."""
-    if not live_models():
+    if not any_live():
         return
     with gr.Accordion("Live", open=False, elem_id=f"{ROOM}-accordion"):
         takes = Takes()

@@ -44,6 +44,10 @@ def may_live(card: Card) -> bool:
         return False
 
 
+def works_live(card: Card) -> bool:
+    return may_live(card) and live_model(card) is not None
+
+
 def live_model(card: Card) -> LiveModel | None:
     method = zoo.method_of(card)
     live = method.live()

@@ -9,17 +9,18 @@ from base64 import b64decode, b64encode
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock, Timer
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from soundfile import SoundFile
 
 from denoise.batch.plan import beside
 from denoise.errors import UserError
 from denoise.signals import Block
 from denoise.web import limits
-from denoise.web.live_sound import LiveModel, LiveSound, chosen
 from denoise.web.shelf import fresh
+
+if TYPE_CHECKING:
+    from denoise.web.live_sound import LiveModel
 
 RATES = range(8_000, 192_001)  # Hz
 FORMAT: dict[str, Any] = {"channels": 1, "subtype": "PCM_24", "format": "WAV"}
@@ -38,6 +39,10 @@ class Take:
     heard: float = field(default_factory=time.monotonic)
 
     def __post_init__(self) -> None:
+        from soundfile import SoundFile
+
+        from denoise.web.live_sound import LiveSound
+
         self.sound = LiveSound(self.model, self.rate)
         self.noisy, self.cleaned = (SoundFile(path, "w", self.rate, **FORMAT) for path in (self.place, self.result))
 
@@ -80,6 +85,8 @@ class Takes:
         self.going: dict[str, Take] = {}
 
     def begin(self, model: str, rate: int) -> tuple[str, Take]:
+        from denoise.web.live_sound import chosen
+
         if len(self.going) >= limits.MOST_LIVE:
             raise UserError(FULL.format(limits.MOST_LIVE))
         if rate not in RATES:
@@ -121,6 +128,8 @@ class Takes:
 
 def warm(model: LiveModel, rate: int) -> None:
     """What the first frames of a process take longer for is done before anybody waits for it."""
+    from denoise.web.live_sound import LiveSound
+
     LiveSound(model, rate).push(np.zeros((1, rate // 5), np.float32))
 
 

@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from denoise.measure.comparison import amplification, times
-from denoise.measure.noise_map import NoiseMap
 from denoise.media.find import kind_of
 from denoise.media.picture import open_picture
 from denoise.media.raw import LINEAR, as_picture, upright
@@ -108,6 +107,8 @@ def compared(filled: Filled, folder: Path, restorer: Restorer, place: Place | No
 
 def mapped(before: Seen, noisy: Path, folder: Path, restorer: Restorer) -> Views:
     """Where the model measures noise, if it does."""
+    from denoise.measure.noise_map import NoiseMap
+
     mapping = NoiseMap.by(restorer)
     if mapping is None:
         return {}

@@ -30,6 +30,7 @@ from denoise.web.gate import at_home
 from denoise.web.limits import refuse
 from denoise.web.order import STOPPED, Filled, Order, Stops, complaint
 from denoise.web.shelf import examples_of, samples, shelf
+from denoise.web.warm import warm
 from denoise.web.words import refused, said
 
 QUICK_SECONDS = 5.0  # what took no longer is done again as soon as a control is moved
@@ -111,6 +112,7 @@ class Desk:
             more: dict[str, Any] = {"held": [self.model], "show_progress_on": self.outcome}
             buttons.start(self.stops, self.room, fill, asked, shown, blank, **more)
             self.again([self.strength, *wishes.components], fill, asked, shown)
+            warm()
 
         with self.place:
             drawing = gr.render(inputs=[self.model, self.kind], concurrency_limit=1, concurrency_id="drawing")

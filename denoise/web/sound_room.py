@@ -11,7 +11,6 @@ from denoise.batch.plan import beside
 from denoise.batch.recipe import ready
 from denoise.errors import Cancelled
 from denoise.measure.comparison import CROP_SECONDS
-from denoise.measure.draws import COUNT, Draws
 from denoise.measure.inspection import beginning
 from denoise.media.sound import open_sound
 from denoise.web.controls import ONE_AT_A_TIME, Bar, Shown
@@ -25,7 +24,7 @@ from denoise.web.sound_views import SCALE, compared, looked_at, painted, report,
 from denoise.web.words import said
 
 ROOM = "audio"
-UNSURE = f"What {COUNT} results with other seeds differ by, in the first {CROP_SECONDS} s: bright is unsure."
+UNSURE = f"What {{}} results with other seeds differ by, in the first {CROP_SECONDS} s: bright is unsure."
 
 
 def sound_room(stops: Stops) -> None:
@@ -88,8 +87,10 @@ def sound_room(stops: Stops) -> None:
 
 def unsure(filled: Filled, tick: Tick) -> str:
     """Several results of a model that draws random numbers, as the spectrogram of what they differ by."""
+    from denoise.measure.draws import COUNT, Draws
+
     restoring = ready(filled.recipe, ["audio"])["audio"]
     audio = open_sound(filled.source).audio
     samples = beginning(audio, CROP_SECONDS * audio.rate)
     apart = Draws(restoring.restorer, restoring.options, tick).of_sound(samples, audio.rate)
-    return said(UNSURE) + painted(apart, audio.rate, "Unsure")
+    return said(UNSURE.format(COUNT)) + painted(apart, audio.rate, "Unsure")
