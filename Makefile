@@ -12,7 +12,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 INSTALL := $(PIP) install -q -c constraints.txt
-NOISY := $(wildcard samples/*.wav samples/*.flac samples/*.png samples/*.tif)
+NOISY := $(wildcard samples/*.wav samples/*.flac samples/*.png samples/*.tif samples/*.dng)
 # The default model for sound is for voices.
 MUSIC := samples/tape.flac
 OTHER_ENGINE := $(if $(filter gpu,$(ENGINE)),onnxruntime,onnxruntime-gpu)

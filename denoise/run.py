@@ -179,7 +179,8 @@ def picture_bands(
     context, piece = reach(facts, options, max(picture.height, picture.width))
     rows = spans(picture.height, piece, FADE_PX)
     columns = spans(picture.width, piece, FADE_PX)
-    if survey is None and facts.surveys and len(rows) * len(columns) > 1:
+    alone = len(rows) * len(columns) == 1 and facts.kind != "raw"  # a mosaic's padding is not to be measured
+    if survey is None and facts.surveys and not alone:
         survey = picture_survey(picture, careful)
 
     def tile(row: Span, column: Span) -> Tensor:

@@ -328,7 +328,7 @@ def test_without_a_model_for_it_one_sentence_says_so(bare: Path, tmp_path: Path)
 def test_inspect_tells_camera_iso_levels_and_filter(shelf: Path, tmp_path: Path) -> None:
     said = denoise("inspect", dng(tmp_path / "a.dng", cfa="BGGR"))
     assert said.exit_code == 0, said.stderr
-    for words in ("80×64", f"black {BLACK}, white {WHITE}", "BGGR", "ISO 800", "Toy 1", "toy-raw"):
+    for words in ("80×64", f"black {BLACK}, white {WHITE}", "BGGR", "ISO 800", "Toy 1", "model  yond"):
         assert words in said.stdout
     other = denoise("inspect", dng(tmp_path / "b.dng", photosites(66, 78, XTRANS), XTRANS)).stdout
     assert "X-Trans" in other
