@@ -334,5 +334,7 @@ def test_a_model_without_a_recipe_says_so(tmp_path: Path) -> None:
 def test_stating_an_entry_leaves_the_rest_of_the_card_alone() -> None:
     card = 'name = "x"\nsha256 = "old"\n\n[network]\nsha256 = "inner"\n'
     assert recipes.stated(card, "sha256", '"new"') == 'name = "x"\nsha256 = "new"\n\n[network]\nsha256 = "inner"\n'
+    other = 'name = "x"\n\n[network]\nsteps = 5\n'
+    assert recipes.stated(other, "steps", "9") == 'name = "x"\nsteps = 9\n\n[network]\nsteps = 5\n'
     assert recipes.stated(card, "steps", "5").startswith('name = "x"\nsha256 = "old"\nsteps = 5\n\n[network]')
     assert recipes.stated('name = "x"\n', "steps", "5") == 'name = "x"\nsteps = 5\n'

@@ -304,8 +304,9 @@ def own_copy(card: zoo.Card, camera: Path) -> zoo.Card:
     folder = zoo.own_shelf() / named(card, camera)
     folder.mkdir(parents=True, exist_ok=True)
     text = (card.folder / zoo.CARD).read_text()
-    parts = [part for part in re.split(r"(?m)^(?=\[)", text) if not part.startswith("[scores")]
-    text = re.sub(r"(?m)^(default|steps|sha256) = .*\n", "", "".join(parts))
+    head, *tables = re.split(r"(?m)^(?=\[)", text)
+    head = re.sub(r"(?m)^(default|steps|sha256) = .*\n", "", head)
+    text = "".join([head, *(table for table in tables if not table.startswith("[scores"))])
     text = stated(stated(text, "name", json.dumps(folder.name)), "begun_as", json.dumps(card.name))
     (folder / zoo.CARD).write_text(text)
     (folder / RECIPE).write_bytes((card.folder / RECIPE).read_bytes())
@@ -320,10 +321,10 @@ def best_step(folder: Path) -> int:
 def stated(text: str, key: str, value: str) -> str:
     """The card with that top-level entry set; every other line as it was."""
     line = f"{key} = {value}"
-    text, found = re.subn(rf"^{key} = .*$", line, text, count=1, flags=re.MULTILINE)
-    if found:
-        return text
     head, table, rest = text.partition("\n[")
+    head, found = re.subn(rf"^{key} = .*$", line, head, count=1, flags=re.MULTILINE)
+    if found:
+        return head + table + rest
     return f"{head.rstrip()}\n{line}\n" + (f"\n[{rest}" if table else "")
 
 
