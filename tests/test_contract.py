@@ -19,6 +19,7 @@ from torch import Tensor
 from denoise import zoo
 from denoise.errors import BadFile, UserError
 from denoise.methods.method import find as method_named
+from denoise.onnx.session import no_graph
 from denoise.restorer import Facts, Restorer
 from denoise.run import LEAST_PIECE, Options, restore_mosaic, restore_picture, restore_sound
 from denoise.signals import Audio, Mosaic, Picture, quartered, whole
@@ -41,11 +42,7 @@ def on(shelf: Path) -> dict[str, Card]:
 CARDS = on(SHIPPED) | on(MODELS)  # toys too: there may be a kind that no shipped model is for
 
 
-def has_graph(card: Card) -> bool:
-    return not method_named(str(card.entries["method"])).no_graph
-
-
-RUNS = [(name, "torch") for name in CARDS] + [(name, "onnx") for name, card in CARDS.items() if has_graph(card)]
+RUNS = [(name, "torch") for name in CARDS] + [(name, "onnx") for name, card in CARDS.items() if not no_graph(card)]
 every_card = pytest.mark.parametrize("card", CARDS.values(), ids=CARDS)
 
 

@@ -19,10 +19,9 @@ from denoise.errors import UserError
 from denoise.measure.bench import Row, Wish
 from denoise.measure.first_result import seconds_until
 from denoise.measure.pieces import SAMPLES, pieces_of
-from denoise.methods.method import find as method_named
 from denoise.onnx.export import export_model
 from denoise.onnx.precision import PRECISIONS
-from denoise.onnx.session import OnnxRestorer
+from denoise.onnx.session import OnnxRestorer, no_graph
 from denoise.onnx.verify import signal
 from denoise.restorer import Facts, Restorer
 from denoise.zoo import Card
@@ -47,7 +46,7 @@ def run(wish: Wish) -> Iterator[Row]:
 def cards_of(wish: Wish) -> list[Card]:
     if wish.model:
         return [zoo.find(wish.model)]
-    return [card for card in zoo.cards().values() if not method_named(str(card.entries["method"])).no_graph]
+    return [card for card in zoo.cards().values() if not no_graph(card)]
 
 
 def made_graph(card: Card, precision: str, folder: Path, wish: Wish) -> Restorer | None:

@@ -163,10 +163,15 @@ def method_of(facts: Facts) -> type[Method]:
     return find(str(facts.card["method"]))
 
 
-def refuse_without_graph(card: Card) -> None:
+def no_graph(card: Card) -> str:
+    """Why there is none, by its method or by the card itself; "" where there is one."""
     from denoise.methods.method import find
 
-    why = find(str(card.entries["method"])).no_graph
+    return find(str(card.entries["method"])).no_graph or str(card.entries.get("no_graph", ""))
+
+
+def refuse_without_graph(card: Card) -> None:
+    why = no_graph(card)
     if why:
         raise UserError(f"{card.name} has no ONNX graph: {why}; use --engine torch.")
 
