@@ -55,6 +55,8 @@ def files_of_the_page(folder: Path) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         models = shelve(folder / "models")
         shutil.copytree(raws.MODELS / "toy-raw", models / "toy-raw")
+        card = models / "toy-raw" / "model.toml"
+        card.write_text("default = true\n" + card.read_text())
         patch.setenv("DENOISE_MODELS", str(models))
         place = folder / "page"
         place.mkdir()
