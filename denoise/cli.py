@@ -400,8 +400,7 @@ def export(
         str, typer.Option(help="fp32, fp16 (half the weights' size) or int8 (for processors; see --calibrate).")
     ] = "fp32",
     calibrate: Annotated[
-        Path | None,
-        typer.Option(help="Folder of signals as the model meets them, for int8; else samples/."),
+        Path | None, typer.Option(help="Folder of signals as the model meets them, for int8; else samples/.")
     ] = None,
     static: Annotated[
         str | None,

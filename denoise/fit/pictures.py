@@ -103,9 +103,7 @@ class Pairs:
     batch: int
     patch: int
     seed: int = 0
-    soft: Mapping[str, float] = field(
-        default_factory=dict
-    )  # by noise, share of the crops made as soft as large photographs are
+    soft: Mapping[str, float] = field(default_factory=dict)  # by noise, share of crops as soft as large photographs
     tinted: float = 0.0  # share of the crops with slow waves of colour over them
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:

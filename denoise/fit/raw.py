@@ -18,12 +18,7 @@ from denoise.fit.unprocess import Developed, planes, shrunk
 from denoise.methods.method import Method
 from denoise.methods.yond import Yond
 
-LEVELS = {
-    "s1": 1 / 255,
-    "s5": 5 / 255,
-    "s15": 15 / 255,
-    "s50": 50 / 255,
-}  # standard deviations that weights are chosen by
+LEVELS = {f"s{sigma}": sigma / 255 for sigma in (1, 5, 15, 50)}  # standard deviations that weights are chosen by
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 from denoise import zoo
 from denoise.errors import UserError
 from denoise.measure.bench import Row, Wish
-from denoise.measure.scores import psnr, ssim
+from denoise.measure.scores import SAME_DB, psnr, ssim
 from denoise.noise.law import PictureLaw
 from denoise.noise.picture_laws import (
     Correlated,
@@ -58,7 +58,6 @@ NOISES: dict[str, PictureLaw] = {
 }
 CLEAN = "none: clean pictures against themselves"
 REAL = "real photographs"
-SAME_DB = 50.0  # as good as equal
 LEAST_TOLD = 1.0  # of 255, to the peers: less they cannot work with
 
 Pixels = NDArray[np.uint8]  # H×W×3

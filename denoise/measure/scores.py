@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Array = NDArray[np.floating[Any]]
 
+SAME_DB = 50.0  # PSNR of pictures as good as equal
 WIDEBAND = 16000  # Hz, what PESQ-WB and DNSMOS listen at
 DNSMOS_SECONDS = 9.01  # length of sound that its network sees at once
 SSIM_WINDOW = 11  # pixels, Gaussian of sigma 1.5
@@ -38,8 +39,8 @@ def psnr(clean: Array, restored: Array) -> float:
     return float("inf") if error == 0 else -10 * float(np.log10(error))
 
 
-def mean_psnr(clean: Iterable[Tensor], restored: Iterable[Tensor], best: float = 50.0) -> float:
-    """Of several pictures; none counts for more than `best` dB, which is as good as equal."""
+def mean_psnr(clean: Iterable[Tensor], restored: Iterable[Tensor], best: float = SAME_DB) -> float:
+    """Of several pictures; none counts for more than `best` dB."""
     return fmean(min(psnr(truth.numpy(), one.cpu().numpy()), best) for truth, one in zip(clean, restored, strict=True))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import gradio as gr
@@ -24,7 +25,7 @@ from denoise.web.sound_views import SCALE, compared, looked_at, painted, report,
 from denoise.web.words import said
 
 ROOM = "audio"
-UNSURE = f"What {{}} results with other seeds differ by, in the first {CROP_SECONDS} s: bright is unsure."
+UNSURE = "What {} results with other seeds differ by, in the first {} s: bright is unsure."
 
 
 def sound_room(stops: Stops) -> None:
@@ -38,51 +39,70 @@ def sound_room(stops: Stops) -> None:
             with live:
                 live_room(desk)
         with gr.Column(scale=3, min_width=320):
-            heard, drawn = player(ROOM), gr.HTML(elem_id=f"{ROOM}-seen")
-            download = nothing_to_download(ROOM)
-            doubt = gr.Button("Where is it not sure?", visible=False, size="sm", elem_id=f"{ROOM}-doubt")
-            doubts = gr.HTML(elem_id=f"{ROOM}-doubts")
-            gr.Markdown(SCALE, elem_classes="quiet")
-
-    def look(path: Path) -> Shown:
-        """What was said live has its result beside it."""
-        result = beside(path)
-        if result.exists():
-            return told(path) | pair(path, result)
-        played, painting = looked_at(path, fresh(), ROOM)
-        return told(path) | {heard: played, drawn: painting}
-
-    def told(path: Path) -> Shown:
-        return {desk.about: said(*words(open_sound(path)))}
-
-    def pair(noisy: Path, cleaned: Path, *lines: str) -> Shown:
-        played, painting = compared(noisy, cleaned, fresh(), ROOM)
-        taken = report(*(open_sound(path).audio for path in (noisy, cleaned)))
-        shown: Shown = {desk.outcome: said(*lines, taken), download: download_of(cleaned)}
-        return shown | {heard: played, drawn: painting}
-
-    def show(filled: Filled) -> Shown:
-        seeded = ready(filled.recipe, ["audio"])["audio"].restorer.facts.seeded
-        shown = pair(filled.source, filled.target, *filled.lines)
-        return shown | {doubt: gr.update(visible=seeded), doubts: ""}
-
-    def ask(filled: Filled | None, request: gr.Request, progress: gr.Progress = gr.Progress()) -> str:  # noqa: B008
-        if filled is None:
-            return ""
-        stops.begin(desk.key(request))
-        try:
-            return unsure(filled, stops.watched(desk.key(request), Bar(progress).tick))
-        except Cancelled:
-            return said(STOPPED)
-
-    unseen = gr.update(visible=False)
-    empty: Shown = {heard: "", drawn: "", doubts: "", download: unseen, doubt: unseen}
+            shown = Results.drawn(desk)
     microphone.change(
         lambda path: (path or gr.skip(), None), microphone, [desk.source, microphone], api_visibility="private"
     )
-    doubt.click(ask, desk.last, doubts, **ONE_AT_A_TIME)
-    desk.watch(look, empty)
-    desk.connect([heard, drawn, download, doubt, doubts], show)
+    shown.connect(stops)
+
+
+@dataclass(frozen=True)
+class Results:
+    """What is heard and seen of the sound at the desk."""
+
+    desk: Desk
+    player: gr.HTML
+    painting: gr.HTML
+    download: gr.DownloadButton
+    doubt: gr.Button
+    doubts: gr.HTML
+
+    @classmethod
+    def drawn(cls, desk: Desk) -> Results:
+        heard, painting = player(ROOM), gr.HTML(elem_id=f"{ROOM}-seen")
+        download = nothing_to_download(ROOM)
+        doubt = gr.Button("Where is it not sure?", visible=False, size="sm", elem_id=f"{ROOM}-doubt")
+        doubts = gr.HTML(elem_id=f"{ROOM}-doubts")
+        gr.Markdown(SCALE, elem_classes="quiet")
+        return cls(desk, heard, painting, download, doubt, doubts)
+
+    def connect(self, stops: Stops) -> None:
+        def ask(filled: Filled | None, request: gr.Request, progress: gr.Progress = gr.Progress()) -> str:  # noqa: B008
+            if filled is None:
+                return ""
+            stops.begin(self.desk.key(request))
+            try:
+                return unsure(filled, stops.watched(self.desk.key(request), Bar(progress).tick))
+            except Cancelled:
+                return said(STOPPED)
+
+        unseen = gr.update(visible=False)
+        empty: Shown = {self.player: "", self.painting: "", self.doubts: "", self.download: unseen, self.doubt: unseen}
+        self.doubt.click(ask, self.desk.last, self.doubts, **ONE_AT_A_TIME)
+        self.desk.watch(self.look, empty)
+        self.desk.connect(list(empty), self.show)
+
+    def look(self, path: Path) -> Shown:
+        """What was said live has its result beside it."""
+        result = beside(path)
+        if result.exists():
+            return self.told(path) | self.pair(path, result)
+        played, painting = looked_at(path, fresh(), ROOM)
+        return self.told(path) | {self.player: played, self.painting: painting}
+
+    def told(self, path: Path) -> Shown:
+        return {self.desk.about: said(*words(open_sound(path)))}
+
+    def pair(self, noisy: Path, cleaned: Path, *lines: str) -> Shown:
+        played, painting = compared(noisy, cleaned, fresh(), ROOM)
+        taken = report(*(open_sound(path).audio for path in (noisy, cleaned)))
+        told: Shown = {self.desk.outcome: said(*lines, taken), self.download: download_of(cleaned)}
+        return told | {self.player: played, self.painting: painting}
+
+    def show(self, filled: Filled) -> Shown:
+        seeded = ready(filled.recipe, ["audio"])["audio"].restorer.facts.seeded
+        shown = self.pair(filled.source, filled.target, *filled.lines)
+        return shown | {self.doubt: gr.update(visible=seeded), self.doubts: ""}
 
 
 def unsure(filled: Filled, tick: Tick) -> str:
@@ -93,4 +113,4 @@ def unsure(filled: Filled, tick: Tick) -> str:
     audio = open_sound(filled.source).audio
     samples = beginning(audio, CROP_SECONDS * audio.rate)
     apart = Draws(restoring.restorer, restoring.options, tick).of_sound(samples, audio.rate)
-    return said(UNSURE.format(COUNT)) + painted(apart, audio.rate, "Unsure")
+    return said(UNSURE.format(COUNT, CROP_SECONDS)) + painted(apart, audio.rate, "Unsure")
