@@ -30,9 +30,10 @@ def soft(number: int) -> np.ndarray:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("images")
-    (folder / "test_cbsd68").mkdir()
-    for number in range(2):
-        Image.fromarray(soft(number)).save(folder / "test_cbsd68" / f"{number}.png")
+    for place in (folder / "test_cbsd68", folder / "real_polyu" / "clean"):
+        place.mkdir(parents=True)
+        for number in range(2):
+            Image.fromarray(soft(number)).save(place / f"{number}.png")
     return folder
 
 
@@ -74,7 +75,7 @@ def test_all_methods_are_measured_beside_the_noisy_input(
     assert {row["method"] for row in rows} == {"noisy", "toy-raw", "toy-raw, told"}
     assert [row["noise"] for row in rows if row["method"] == "noisy"] == [
         *(f"sony-a7s2-eld, ratio {ratio}" for ratio in (100, 200, 300)),
-        *(f"daylight, Poisson–Gaussian, ISO {iso}" for iso in (800, 6400)),
+        *(f"daylight, {of}, ISO {iso}" for of in ("test photographs", "photographs of cameras") for iso in (800, 6400)),
     ]
     assert all(rows[0].keys() == row.keys() for row in rows)
     assert any("BM3D is left out" in line for line in told)

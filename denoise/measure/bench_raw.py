@@ -2,12 +2,14 @@
 
 The mosaics are centres of test photographs as if they had never been developed, darkened by the ratio, with the noise
 of a camera; its setting goes from mosaic to mosaic through low, middle and high gains. They are neither rounded nor cut
-off but at the limits of the sensor. PSNR is that of the mosaic made as bright as it was, and of both developed alike.
-The peers are told the camera's noise and work behind a curve that makes it even (Anscombe's, with its unbiased way
-back); the models are told nothing, but those that can be are there once more, told. Seconds are counted up from these
-small mosaics; in the last rows they and the memory are those of `denoise clean` in a fresh process. Dark frames of
-yours are used where they lie in raw/darks below --data. --limit takes that many photographs, and a DNG of that many
-megapixels, whose seconds are then counted up too. BM3D takes most of the half hour.
+off but at the limits of the sensor. By day there are photographs of cameras besides, which are softer and hold places
+without detail; in a small cut of a busy picture no noise can be told from texture. PSNR is that of the mosaic made as
+bright as it was, and of both developed alike. The peers are told the camera's noise and work behind a curve that makes
+it even (Anscombe's, with its unbiased way back); the models are told nothing, but those that can be are there once
+more, told. Seconds are counted up from these small mosaics; in the last rows they and the memory are those of `denoise
+clean` in a fresh process. Dark frames of yours are used where they lie in raw/darks below --data. --limit takes that
+many photographs, and a DNG of that many megapixels, whose seconds are then counted up too. BM3D takes most of the half
+hour.
 """
 
 from __future__ import annotations
@@ -48,14 +50,14 @@ from denoise.run import restore_mosaic
 from denoise.signals import Mosaic, Noise, SiteNoise, quartered, whole
 
 PHOTOGRAPHS = 6
-SIDE = 256  # photosites
+SIDE, SOFT_SIDE = 256, 512  # photosites
 BLACK = 512.0  # DN
 SHARES = (1 / 6, 1 / 2, 5 / 6)  # of the way from a camera's lowest gain to its highest, in the logarithm
 DAYLIGHT, ISOS = "sony-a7s2-eld", (800, 1600, 3200, 6400)
 BASE_ISO = 100  # of the lowest gain that was calibrated
 SEED = 1000
 MEGAPIXELS = 24
-DARKS = Path("raw") / "darks"
+DARKS, REAL_CLEAN = Path("raw") / "darks", Path("real_polyu") / "clean"
 
 Planes = NDArray[np.float32]  # (4, h, w): R, G1, G2, B
 Law = Camera | DarkFrames
@@ -101,10 +103,8 @@ Method = Callable[[Case], NDArray[np.float32]]
 
 def run(wish: Wish) -> Iterator[Row]:
     cards = cards_of(wish)
-    scenes = [scene(photo, number) for number, photo in enumerate(photographs(wish))]
     methods = peers(wish) | models_of(cards, wish)
-    for noise, condition in conditions(wish):
-        cases = [case(one, condition(number), SEED + number) for number, one in enumerate(scenes)]
+    for noise, cases in cases_of(wish):
         height, width = cases[0].mosaic.photosites.shape
         for name, method in methods.items():
             wish.tell(f"{noise}: {name}")
@@ -146,10 +146,33 @@ def photographs(wish: Wish) -> list[Tensor]:
     raise UserError(f"{data}: no photographs; name with --data the folder that holds test_cbsd68 or train_open.")
 
 
-def scene(photograph: Tensor, number: int) -> Scene:
+def soft_photographs(wish: Wish) -> list[Tensor]:
+    """As cameras take them, with flat and blurred places: the means of PolyU's many exposures, if they are there."""
+    folder = (wish.data or DATA) / REAL_CLEAN
+    if not folder.is_dir():
+        wish.tell(f"Photographs of cameras are left out: there are none in {folder}.")
+        return []
+    return [torch.from_numpy(opened(path)).permute(2, 0, 1) for path in some(folder, wish.limit or PHOTOGRAPHS)]
+
+
+def scene(photograph: Tensor, number: int, side: int = SIDE) -> Scene:
+    """Its centre."""
     taken = Developed.drawn(Random(number))
-    side = min(SIDE, *(size // 2 * 2 for size in photograph.shape[1:]))
+    side = min(side, *(size // 2 * 2 for size in photograph.shape[1:]))
     return Scene(planes(taken.undone(centre(photograph, side))), taken)
+
+
+def cases_of(wish: Wish) -> Iterator[tuple[str, list[Case]]]:
+    busy = [scene(photo, number) for number, photo in enumerate(photographs(wish))]
+    for noise, condition in conditions(wish):
+        yield noise, shot(busy, condition)
+    soft = [scene(photo, number, SOFT_SIDE) for number, photo in enumerate(soft_photographs(wish))]
+    for iso in ISOS if soft else ():
+        yield f"daylight, photographs of cameras, ISO {iso}", shot(soft, partial(by_day, iso))
+
+
+def shot(scenes: list[Scene], condition: Condition) -> list[Case]:
+    return [case(one, condition(number), SEED + number) for number, one in enumerate(scenes)]
 
 
 def case(scene: Scene, setting: Setting, seed: int) -> Case:
@@ -167,7 +190,7 @@ def conditions(wish: Wish) -> Iterator[tuple[str, Condition]]:
             yield f"{model.name}, ratio {told_ratio(model, ratio):g}", partial(dark, model, ratio)
     yield from of_dark_frames(wish)
     for iso in ISOS:
-        yield f"daylight, Poisson–Gaussian, ISO {iso}", partial(by_day, iso)
+        yield f"daylight, test photographs, ISO {iso}", partial(by_day, iso)
 
 
 def calibrated() -> list[cameras.Model]:
