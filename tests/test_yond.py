@@ -172,12 +172,14 @@ def test_a_flat_picture_keeps_its_mean(electrons: float, read_e: float) -> None:
 def test_the_table_is_what_the_algebraic_inverse_lacks() -> None:
     model = Yond(4)
     algebraic = np.array([-0.2, 0.0, 0.3, 1.0, 7.0, 80.0, 900.0])
-    for read in (0.0, 0.2, 1.0, 5.0):
-        ours = model.short_by(torch.from_numpy(algebraic).float(), torch.full((7,), read)).numpy()
-        assert np.abs(ours - short_by(algebraic, read)).max() < 3e-3
-    many = model.short_by(torch.tensor([999.0, 1001.0, 1e5]), torch.full((3,), 2.0))
-    assert torch.allclose(many, torch.full((3,), 0.25), atol=2e-2)
-    assert float((many[0] - many[1]).abs()) < 1e-3
+    reads = [0.0, 0.2, 1.0, 5.0]
+    ours = model.short_by(
+        torch.from_numpy(algebraic).float().expand(1, 4, 1, 7), torch.tensor(reads)[None, :, None, None]
+    )
+    assert np.abs(ours[0, :, 0].numpy().T - short_by(algebraic, reads)).max() < 3e-3
+    many = model.short_by(torch.tensor([999.0, 1001.0, 1e5]).expand(1, 4, 1, 3), torch.full((1, 4, 1, 1), 2.0))
+    assert torch.allclose(many, torch.full((1, 4, 1, 3), 0.25), atol=2e-2)
+    assert float((many[..., 0] - many[..., 1]).abs().max()) < 1e-3
 
 
 @torch.no_grad()

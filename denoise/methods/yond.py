@@ -87,16 +87,22 @@ class Yond(Method):
         return told(bounded(fine(planes, planes_of(beside), first, box_for(planes.shape)), planes))
 
     def short_by(self, algebraic_e: Tensor, read_e: Tensor) -> Tensor:
-        """What the algebraic inverse lacks of the mean number of electrons: from the table, or for many the series."""
+        """What the algebraic inverse (B, 4, h, w) lacks of the mean number of electrons: from the table, or for many
+        the series."""
         down = ((algebraic_e - LEAST_E).clamp(0.0, MANY_E - LEAST_E) / (MANY_E - LEAST_E)).pow(1 / 3) * (ROOTS - 1)
-        across = (read_e.clamp(max=MOST_READ_E) / MOST_READ_E).sqrt().expand_as(down) * (READS - 1)
-        row, column = down.floor().clamp(max=ROOTS - 2), across.floor().clamp(max=READS - 2)
-        a, b = down - row, across - column
-        corner, flat = (row * READS + column).long(), self.table.flatten()
-        upper = flat[corner] * (1 - b) + flat[corner + 1] * b
-        lower = flat[corner + READS] * (1 - b) + flat[corner + READS + 1] * b
+        row = down.floor().clamp(max=ROOTS - 2)
+        at, curve = row.long().flatten(2), self.curve(read_e).expand(len(down), -1, -1)
+        above, below = (curve.gather(2, rows).view_as(down) for rows in (at, at + 1))
         few = (algebraic_e < MANY_E) & (read_e < MOST_READ_E)
-        return torch.where(few, upper * (1 - a) + lower * a, short_of_many(algebraic_e.clamp(min=0), read_e))
+        found = above + (down - row) * (below - above)
+        return torch.where(few, found, short_of_many(algebraic_e.clamp(min=0), read_e))
+
+    def curve(self, read_e: Tensor) -> Tensor:
+        """The column of the table for the read noise of each colour: (B, 4, 1, 1) -> (B, 4, ROOTS)."""
+        across = (read_e.clamp(max=MOST_READ_E) / MOST_READ_E).sqrt().flatten(2) * (READS - 1)
+        column = across.floor().clamp(max=READS - 2)
+        left, right = (self.table.T[(column[..., 0] + more).long()] for more in (0, 1))
+        return left + (across - column) * (right - left)
 
     def loss(self, noisy: Tensor, clean: Tensor, step: int) -> Tensor:
         """The mean error for white noise, whose level is that of the noise that was drawn; strong noise does not
@@ -134,7 +140,7 @@ def short_of_many(algebraic_e: Tensor, read_e: Tensor) -> Tensor:
 def table() -> Tensor:
     algebraic = LEAST_E + (MANY_E - LEAST_E) * np.linspace(0, 1, ROOTS) ** 3
     reads = MOST_READ_E * np.square(np.linspace(0, 1, READS))
-    return torch.from_numpy(np.stack([short_by(algebraic, read) for read in reads.tolist()], 1)).float()
+    return torch.from_numpy(short_by(algebraic, reads.tolist())).float()
 
 
 def told(line: Line) -> Tensor:

@@ -7,6 +7,7 @@ the difference, and the same for every camera.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -68,18 +69,25 @@ def expected(mean_e: Floats, read_e: float) -> Floats:
     return np.asarray(chances(mean_e.ravel()) @ of_counts(len_of(mean_e), read_e)).reshape(mean_e.shape)
 
 
-def short_by(algebraic_e: Floats, read_e: float) -> Floats:
-    """By how much the algebraic inverse of a mean of transforms falls short of the mean number of electrons."""
+def short_by(algebraic_e: Floats, reads_e: Sequence[float]) -> Floats:
+    """By how much the algebraic inverse of a mean of transforms falls short of the mean number of electrons: a column
+    for every read noise."""
     mean_e = MANY_E * np.square(np.linspace(0, 1, DENSE))
-    found_e = np.square(expected(mean_e, read_e)) / 4 - SHIFT - read_e**2
-    return np.interp(algebraic_e, found_e, mean_e - found_e)
+    chance, count = chances(mean_e), len_of(mean_e)
+
+    def column(read_e: float) -> Floats:
+        found_e = np.square(chance @ of_counts(count, read_e)) / 4 - SHIFT - read_e**2
+        return np.interp(algebraic_e, found_e, mean_e - found_e)
+
+    return np.stack([column(read_e) for read_e in reads_e], -1)
 
 
 def chances(mean_e: Floats) -> Floats:
-    """Of every number of electrons (columns) for every mean (rows)."""
-    from scipy.stats import poisson
+    """Of every number of electrons (columns) for every mean (rows): Poisson's."""
+    from scipy.special import gammaln, xlogy
 
-    return np.asarray(poisson.pmf(np.arange(len_of(mean_e)), mean_e[:, None]))
+    counts, mean_e = np.arange(len_of(mean_e)), mean_e[:, None]
+    return np.asarray(np.exp(xlogy(counts, mean_e) - gammaln(counts + 1) - mean_e))
 
 
 def len_of(mean_e: Floats) -> int:
