@@ -40,7 +40,7 @@ class Yond(Method):
     channels = 4
     multiple = GuidedUNet.multiple
     context = 64  # cells
-    piece = 512
+    piece = 768
     bound = 5e-3
     surveys = True
     measures = True
