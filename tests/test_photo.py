@@ -9,12 +9,15 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from scipy.ndimage import gaussian_filter
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from denoise import seeds, zoo
 from denoise.measure.comparison import compare
 from denoise.measure.noise_map import NoiseMap
+from denoise.measure.pieces import SAMPLES
+from denoise.media.picture import open_picture
 from denoise.methods.photo import (
     PLANES,
     Photo,
@@ -337,3 +340,22 @@ def test_noise_at_every_border_goes_like_all_other_noise() -> None:
     error = (255 * (torch.from_numpy(np.asarray(pixels)) - clean[0].permute(1, 2, 0))).square().mean(2)
     within, below, right = (float(part.mean().sqrt()) for part in (error[:100, :100], error[-16:], error[:, -16:]))
     assert max(within, below, right) < 7
+
+
+def test_skin_is_not_made_wax() -> None:
+    """A face keeps about as much fine structure as it has, and it is its own."""
+    shipped = zoo.load(zoo.find("photo"), device="cpu")
+    with (
+        open_picture(SAMPLES / "photo.png") as noisy_photo,
+        open_picture(SAMPLES / "clean" / "photo.png") as clean_photo,
+    ):
+        restored = restore_picture(noisy_photo.page(0).picture, shipped, Options())
+        ours, true = (fine_structure(np.asarray(pixels)) for pixels in (restored, clean_photo.page(0).picture.pixels))
+    assert 0.8 < ours.std() / true.std() < 1.1
+    assert np.corrcoef(ours.ravel(), true.ravel())[0, 1] > 0.75
+
+
+def fine_structure(pixels: np.ndarray) -> np.ndarray:
+    """Of the face's brightness: what a Gaussian of one pixel takes away."""
+    brightness = pixels.astype(float).mean(2)
+    return (brightness - gaussian_filter(brightness, 1.0))[105:180, 128:196]
