@@ -215,9 +215,7 @@ def remembered(z: Tensor, g: Tensor, before: Tensor) -> Tensor:
 
 def running_mean(share: Tensor, value: Tensor, before: Tensor) -> Tensor:
     """Every h of h = (1 - share)·h + share·value, over the first axis."""
-    if torch.compiler.is_exporting():
-        return unrolled(share, value, before)
-    if not torch.is_grad_enabled():
+    if not torch.is_grad_enabled() and not torch.compiler.is_exporting():
         return step_by_step(share, value, before)
     h: Tensor = gated_mean(share, value, before)
     return h
