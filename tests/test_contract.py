@@ -25,7 +25,7 @@ from denoise.run import LEAST_PIECE, Options, restore_mosaic, restore_picture, r
 from denoise.signals import Audio, Mosaic, Picture, quartered, whole
 from denoise.zoo import Card
 
-pytestmark = pytest.mark.timeout(600)  # s: making a graph takes its time on a busy machine
+pytestmark = pytest.mark.timeout(1500)  # s: making a graph takes its time on a busy machine
 SHIPPED = Path(zoo.HERE).parent / "models"
 MEGABYTE = 1_000_000
 ENGINES_AGREE = 1e-4  # of full scale

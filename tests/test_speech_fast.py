@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from denoise.methods.subband import BLOCK, FRAME, HOP, RATE, Subband, ratio_db
-from denoise.networks.subband import BANDS, BINS, Network, running_mean, unrolled
+from denoise.networks.subband import BANDS, BINS, Network, running_mean
 
 BUDGET = 105e6  # multiplications a second of sound
 
@@ -155,7 +155,6 @@ def test_every_bin_is_in_one_band_and_gets_filters_of_its_own() -> None:
 def test_a_running_mean_is_the_recursion_that_it_says() -> None:
     share, value, h = torch.rand(7, 2, 3), torch.randn(7, 2, 3), torch.randn(2, 3)
     found = running_mean(share, value, h)
-    assert torch.allclose(unrolled(share, value, h), found, atol=1e-6)
     for t in range(7):
         h = (1 - share[t]) * h + share[t] * value[t]
         assert torch.allclose(found[t], h, atol=1e-6)
@@ -172,12 +171,6 @@ def test_the_matrix_of_a_graph_is_the_fast_transform() -> None:
     spectra = model.transformed(frames)
     assert torch.allclose((frames @ model.fourier).unflatten(-1, (-1, 2)), spectra, atol=1e-4)
     assert torch.allclose(spectra.flatten(-2) @ model.inverse, frames, atol=1e-5)
-
-
-@pytest.mark.parametrize("count", [1, 7, 8, 64])
-def test_a_graph_remembers_the_same(count: int) -> None:
-    share, value, before = torch.rand(count, 2, 3), torch.randn(count, 2, 3), torch.randn(2, 3)
-    assert torch.allclose(unrolled(share, value, before), running_mean(share, value, before), atol=1e-6)
 
 
 # What is learnt

@@ -154,7 +154,8 @@ class SpectralDiffusion(Method):
 
     def spectra(self, sound: Tensor, offset: Count = 0, most: int = 0) -> Tensor:
         """(N, samples) -> (N, 2, F, T), compressed, padded at its end; with room for offsets up to `most`."""
-        frames = self.frame_multiple * (1 + (sound.shape[1] + most) // (self.spectrogram.hop * self.frame_multiple))
+        block = self.spectrogram.hop * self.frame_multiple
+        frames = self.frame_multiple * ((sound.shape[1] + most + block) // block)  # one quotient: graphs divide by it
         spectrum = self.spectrogram.compressed(self.spectrogram.analysed(sound, frames, offset))
         last = self.spectrogram.frames(sound.shape[1], offset) - 1
         at = torch.arange(frames, device=sound.device)
@@ -208,7 +209,7 @@ class SpectralDiffusion(Method):
         t = t.to(x)
         sigma = self.process.std(t)
         shown = self.reading.scaled(torch.cat([x, beside], 1), sigma)
-        return self.reading.read(network(shown, t.expand(len(x))).float(), x, t, sigma)
+        return self.reading.read(network(shown, t.expand(x.shape[0])).float(), x, t, sigma)
 
     # Training
 

@@ -80,7 +80,7 @@ class StoRM(SpectralDiffusion):
         return all(network.local for network in self.networks)
 
     def predicted(self, y: Tensor) -> Tensor:
-        return self.denoiser_net(y, y.new_ones(len(y))).float()
+        return self.denoiser_net(y, y.new_ones(y.shape[0])).float()
 
     def beside(self, y: Tensor, predicted: Tensor) -> Tensor:
         """What the score network sees beside the place of the way back."""

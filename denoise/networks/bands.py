@@ -103,7 +103,7 @@ class Memory(subband.Memory):
 
 def both_ways(z: Tensor, g: Tensor) -> Tensor:
     """Gated means: of what came before for every second channel, of what comes after for the others."""
-    start = torch.zeros_like(z[0, ..., ::2]).float()
-    before = remembered(z[..., ::2], g[..., ::2], start)
-    after = remembered(z[..., 1::2].flip(0), g[..., 1::2].flip(0), start).flip(0)
-    return torch.stack([before, after], -1).flatten(-2)
+    later = torch.arange(z.shape[-1], device=z.device) % 2 > 0
+    z, g = (torch.where(later, part.flip(0), part) for part in (z, g))
+    h = remembered(z, g, torch.zeros_like(z[0]))
+    return torch.where(later, h.flip(0), h)

@@ -9,7 +9,6 @@ Shapes: (T, B, F, C), time first, so that a frame lies in one piece. A state is 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 
 import torch
@@ -22,7 +21,6 @@ BANDS = sum(count // width for count, width in PATCHES)
 MARGIN = PATCHES[-1][1] // 2
 FEATURES = 6  # re, im and magnitude of this frame and of the one before
 State = dict[str, Tensor]
-GROUP = 8  # frames
 NAMES = ("conv", "band", "whole")  # of what a block keeps
 
 
@@ -215,33 +213,15 @@ def remembered(z: Tensor, g: Tensor, before: Tensor) -> Tensor:
 
 def running_mean(share: Tensor, value: Tensor, before: Tensor) -> Tensor:
     """Every h of h = (1 - share)·h + share·value, over the first axis."""
-    if torch.compiler.is_exporting():
-        return unrolled(share, value, before)
-    if not torch.is_grad_enabled():
+    if not torch.is_grad_enabled() and not torch.compiler.is_exporting():
         return step_by_step(share, value, before)
     h: Tensor = gated_mean(share, value, before)
     return h
 
 
-def unrolled(share: Tensor, value: Tensor, before: Tensor) -> Tensor:
-    """The same for a graph, of few operations, for each costs more than its numbers: first every h of some frames as
-    keep·h + gain of the last one before them, for all such groups at once."""
-    group = math.gcd(GROUP, share.shape[0])
-    keeps, gains = (part.unflatten(0, (-1, group)).split(1, 1) for part in (1 - share, share * value))
-    keep, gain = [keeps[0]], [gains[0]]
-    for now, new in zip(keeps[1:], gains[1:], strict=True):
-        keep.append(now * keep[-1])
-        gain.append(now * gain[-1] + new)
-    last = [before[None, None]]
-    for whole, more in zip(keep[-1].split(1), gain[-1].split(1), strict=True):
-        last.append(whole * last[-1] + more)
-    known = torch.cat(last[:-1])
-    return torch.cat([one * known + more for one, more in zip(keep, gain, strict=True)], 1).flatten(0, 1)
-
-
 @torch.library.custom_op("denoise::gated_mean", mutates_args=())
 def gated_mean(share: Tensor, value: Tensor, before: Tensor) -> Tensor:
-    """For training: its first call loads the compiler, which takes seconds."""
+    """For training, and for graphs, where it is one node; its first call loads the compiler, which takes seconds."""
     return step_by_step(share, value, before)
 
 

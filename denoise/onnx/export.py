@@ -158,6 +158,8 @@ def exported(
     module: nn.Module, inputs: dict[str, Tensor], outputs: list[str], lengths: Mapping[str, Any] | None, name: str
 ) -> Any:
     """A module that takes all its inputs by name in one mapping; without `lengths` all sizes are fixed."""
+    from denoise.onnx.memory import TRANSLATIONS
+
     try:
         with torch.no_grad(), quiet():
             return torch.onnx.export(
@@ -165,6 +167,7 @@ def exported(
                 kwargs={"inputs": inputs},
                 dynamo=True,
                 opset_version=OPSET,
+                custom_translation_table=TRANSLATIONS,
                 verbose=False,
                 input_names=list(inputs),
                 output_names=outputs,

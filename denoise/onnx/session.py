@@ -164,10 +164,10 @@ def method_of(facts: Facts) -> type[Method]:
 
 
 def no_graph(card: Card) -> str:
-    """Why there is none, by its method or by the card itself; "" where there is one."""
+    """Why there is none; "" where there is one."""
     from denoise.methods.method import find
 
-    return find(str(card.entries["method"])).no_graph or str(card.entries.get("no_graph", ""))
+    return find(str(card.entries["method"])).no_graph
 
 
 def refuse_without_graph(card: Card) -> None:
