@@ -556,6 +556,17 @@ def test_a_run_says_it_once(blend: zoo.Card, tmp_path: Path, monkeypatch: pytest
     assert " ".join(done.stderr.split()).count("CUDAExecutionProvider does not work here") == 1
 
 
+def test_a_run_says_that_a_graph_is_made_first(
+    blend: zoo.Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DENOISE_MODELS", str(blend.folder.parent))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    for name, times in (("first.png", 1), ("again.png", 0)):
+        done = denoise_command("clean", photo(tmp_path / name), "--model", "blend", "--engine", "onnx")
+        assert done.exit_code == 0, done.stderr
+        assert " ".join(done.stderr.split()).count("Making the ONNX graph of blend") == times
+
+
 def test_bound_to_memory_it_computes_the_same(ours: OnnxRestorer) -> None:
     """As on a card, where what goes in and out stays."""
     noisy, survey = waves(33, 47), ours.survey([waves(64, 64, 1)], iterations=2)

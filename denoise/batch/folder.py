@@ -42,7 +42,7 @@ def clean_all(plan: Plan, recipe: Recipe, watch: Watch, overwrite: bool = False)
     jobs = [job for job in plan.jobs if job.kind in signatures]
     standings = {job: "new" if overwrite else standing(journal, job, signatures[job.kind]) for job in jobs}
     waiting = [job for job, state in standings.items() if state == "new"]
-    restorers = ready(recipe, sorted({job.kind for job in waiting})) if waiting else {}
+    restorers = ready(recipe, sorted({job.kind for job in waiting}), watch.say) if waiting else {}
     for note in dict.fromkeys(note for made in restorers.values() for note in made.notes):
         watch.say(note)
     watch.begin(sum(size_of(job.source) for job in waiting))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 ENGINES = ("torch", "onnx")
+MAKING = "Making the ONNX graph of {}, which is done once: seconds, or for a diffusion some minutes."
+Say = Callable[[str], None]
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,9 @@ class Ready:
     notes: tuple[str, ...] = ()  # on what does the work
 
 
-def ready(recipe: Recipe, kinds: Iterable[Kind]) -> dict[Kind, Ready]:
+def ready(recipe: Recipe, kinds: Iterable[Kind], say: Say | None = None) -> dict[Kind, Ready]:
     """What cleans each kind. A knob is given to the models that have it; one that none has is refused."""
-    restorers = {kind: loaded(recipe, kind) for kind in kinds}
+    restorers = {kind: loaded(recipe, kind, say) for kind in kinds}
     known = {knob.name for restorer in restorers.values() for knob in restorer.facts.knobs}
     for name in recipe.knobs:
         if name not in known:
@@ -82,8 +84,15 @@ def ready(recipe: Recipe, kinds: Iterable[Kind]) -> dict[Kind, Ready]:
     return {kind: readied(recipe, kind, restorer) for kind, restorer in restorers.items()}
 
 
-def loaded(recipe: Recipe, kind: Kind) -> Restorer:
-    return zoo.load(recipe.card(kind), "onnx" if recipe.engine == "onnx" else "torch", recipe.device)
+def loaded(recipe: Recipe, kind: Kind, say: Say | None) -> Restorer:
+    card = recipe.card(kind)
+    if recipe.engine != "onnx":
+        return zoo.load(card, "torch", recipe.device)
+    from denoise.onnx.session import to_be_made
+
+    if say and to_be_made(card):
+        say(MAKING.format(card.name))
+    return zoo.load(card, "onnx", recipe.device)
 
 
 def readied(recipe: Recipe, kind: Kind, restorer: Restorer) -> Ready:

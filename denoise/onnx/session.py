@@ -190,12 +190,21 @@ def belongs(graph: Path, card: Card) -> bool:
 
 
 def made_once(card: Card) -> Path:
-    kept = cache_folder() / f"{card.name}-{model_digest(card)[:12]}-{code_digest()[:12]}.onnx"
+    kept = kept_graph(card)
     if not kept.is_file():
         from denoise.onnx.export import write_graph
 
         write_graph(card, kept)
     return kept
+
+
+def to_be_made(card: Card) -> bool:
+    """Whether a graph has to be made first, which takes a diffusion minutes."""
+    return not (no_graph(card) or (card.folder / GRAPH).is_file() or kept_graph(card).is_file())
+
+
+def kept_graph(card: Card) -> Path:
+    return cache_folder() / f"{card.name}-{model_digest(card)[:12]}-{code_digest()[:12]}.onnx"
 
 
 def cache_folder() -> Path:
