@@ -23,6 +23,7 @@ from denoise.processes.samplers import (
     BridgeFlow,
     BridgeOde,
     BridgeSde,
+    BridgeWalk,
     Flow,
     PredictorCorrector,
     Times,
@@ -169,9 +170,11 @@ def test_a_known_score_leads_back_to_the_clean_signal(sampler: PredictorCorrecto
     assert spread(back - clean) < 0.1
 
 
-@pytest.mark.parametrize("sampler", [BridgeOde(), BridgeSde(), BridgeFlow()])
+@pytest.mark.parametrize("sampler", [BridgeOde(), BridgeSde(), BridgeFlow(), BridgeWalk()])
 @pytest.mark.parametrize("steps", [1, 3, 20])
-def test_a_bridge_with_a_known_end_arrives_there(sampler: BridgeOde | BridgeSde | BridgeFlow, steps: int) -> None:
+def test_a_bridge_with_a_known_end_arrives_there(
+    sampler: BridgeOde | BridgeSde | BridgeFlow | BridgeWalk, steps: int
+) -> None:
     clean, y = torch.full(SHAPE, 0.7), torch.full(SHAPE, 0.2)
     step = sampler.step(SBVE(), lambda x, t: clean, y, Times(steps))
     assert relative(walked(step, y, steps, noise_of(5)), clean) < 0.02
@@ -187,6 +190,21 @@ def test_few_steps_meet_the_network_where_it_was_trained(c: float) -> None:
         return clean
 
     assert relative(walked(BridgeFlow().step(process, model, y, Times(4)), y, 4, noise_of(5)), clean) < 1e-3
+
+
+def test_a_walk_meets_the_network_with_the_noise_of_its_training() -> None:
+    process, clean, y = SBVE(), torch.full(SHAPE, 0.7), torch.full(SHAPE, 0.2)
+    asked: list[float] = []
+
+    def model(x: Tensor, t: Tensor) -> Tensor:
+        asked.append(float(t))
+        assert abs(float((x - process.mean(clean, y, t)).mean())) < 0.02
+        assert spread(x - process.mean(clean, y, t)) == pytest.approx(float(process.std(t)), rel=0.03, abs=1e-3)
+        return clean
+
+    walked(BridgeWalk().step(process, model, y, Times(5)), y, 5, noise_of(6))
+    assert asked[0] == 1
+    assert len(asked) == 5
 
 
 def test_what_all_agree_on_stays() -> None:

@@ -25,7 +25,7 @@ from denoise.processes import Count, Model, Noise, over
 from denoise.processes.bridge import SBVE
 from denoise.processes.ouve import OUVE
 from denoise.processes.readings import Reading, score_from_clean
-from denoise.processes.samplers import BridgeFlow, BridgeOde, BridgeSde, Flow, PredictorCorrector, Times
+from denoise.processes.samplers import BridgeFlow, BridgeOde, BridgeSde, BridgeWalk, Flow, PredictorCorrector, Times
 from denoise.restorer import Knob, unknown
 
 RATES = (8_000, 192_000)  # Hz that speech is worked on at
@@ -38,12 +38,12 @@ LOSS_STREAM = 1
 Settings = Mapping[str, Any]
 State = tuple[Tensor, ...]
 Repeat = Callable[[Callable[..., Tensor], Callable[..., State], State], State]
-Sampler = PredictorCorrector | Flow | BridgeOde | BridgeSde | BridgeFlow
+Sampler = PredictorCorrector | Flow | BridgeOde | BridgeSde | BridgeFlow | BridgeWalk
 NOTHING: Settings = MappingProxyType({})
 PROCESSES: dict[str, type[OUVE | SBVE]] = {"ouve": OUVE, "sbve": SBVE}
 SAMPLERS: dict[str, dict[str, type[Any]]] = {
     "ouve": {"pc": PredictorCorrector, "ode": Flow},
-    "sbve": {"ode": BridgeOde, "sde": BridgeSde, "flow": BridgeFlow},
+    "sbve": {"ode": BridgeOde, "sde": BridgeSde, "flow": BridgeFlow, "walk": BridgeWalk},
 }
 
 

@@ -198,6 +198,16 @@ class BridgeFlow:
         return bridge_step(process.flow, model, y, times, ahead=False)
 
 
+@dataclass(frozen=True)
+class BridgeWalk:
+    """The stochastic way with the network asked like that."""
+
+    draws: int = 1
+
+    def step(self, process: SBVE, model: Model, y: Tensor, times: Times) -> Step:
+        return bridge_step(process.sde, model, y, times, ahead=False)
+
+
 def bridge_step(
     update: Callable[[Tensor, Tensor], Update], model: Model, y: Tensor, times: Times, ahead: bool = True
 ) -> Step:
