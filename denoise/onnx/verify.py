@@ -27,6 +27,7 @@ SIZES = {  # other ones than the graph was made with, odd ones too
     "picture": ((31, 64), (64, 47), (101, 77)),
     "raw": ((31, 64), (64, 47), (101, 77)),
 }
+FEW = 4  # steps from where a knob stands that counts, as those of a diffusion do: each takes its time
 AMPLITUDE, GRAIN = 0.15, 0.05  # of the waves, and standard deviation of the noise
 
 
@@ -121,6 +122,7 @@ def middle(knob: Knob) -> float:
     """A step near the middle of its range that is not where it stands by itself."""
     steps = round((knob.high - knob.low) / knob.step)
     wanted = knob.low + knob.step * (steps // 2)
+    wanted = min(wanted, knob.default + FEW) if knob.step == 1 else wanted
     return wanted if wanted != knob.default else min(wanted + knob.step, knob.high)
 
 
