@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from denoise.devices import give_way
 from denoise.errors import Cancelled, UserError
 from denoise.noise_cli import app as noise  # typer alone: what its commands need, they import themselves
 
@@ -467,6 +468,7 @@ def main() -> None:
     """Names that cannot be spelled in the terminal's encoding are no reason to fail."""
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr]
+    give_way()
     try:
         app()
     except BrokenPipeError:  # the reader of our output has gone, as `head` does

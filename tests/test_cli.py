@@ -316,6 +316,21 @@ def zoo_device() -> str:
     return usable()[0]
 
 
+@pytest.mark.parametrize(("given", "found"), [(None, "10000"), ("7", "7")])
+def test_threads_of_the_command_do_not_wait_for_long_unless_told(given: str | None, found: str) -> None:
+    """And that is settled before PyTorch comes."""
+    code = (
+        "import os, sys; sys.argv = ['denoise', '--version']\n"
+        "from denoise.cli import main\n"
+        "try: main()\n"
+        "except SystemExit: print(os.environ['GOMP_SPINCOUNT'], 'torch' in sys.modules)"
+    )
+    others = {name: value for name, value in os.environ.items() if name != "GOMP_SPINCOUNT"}
+    asked = others | ({"GOMP_SPINCOUNT": given} if given else {})
+    done = subprocess.run([sys.executable, "-c", code], env=asked, capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == f"{found} False"
+
+
 # compare
 
 

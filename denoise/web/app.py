@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 
+from denoise.devices import give_way
 from denoise.errors import UserError
 from denoise.web import limits
 from denoise.web.api import offer
@@ -104,6 +105,7 @@ def main(
     """Serves the page until it is interrupted. Its files lie in a folder of its own, which then goes."""
     if share and auth is None:
         raise UserError("--share opens the page to everyone who has the link; give --auth NAME:PASSWORD with it.")
+    give_way()
     with TemporaryDirectory(prefix="denoise-page-") as folder:
         os.environ["GRADIO_TEMP_DIR"] = folder
         page = build()
