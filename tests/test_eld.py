@@ -165,6 +165,14 @@ def test_through_the_runner_levels_are_those_of_the_file() -> None:
         restore_mosaic(Mosaic(sites, "GBRG", (512.0,) * 4, 16383), restorer, Options(knobs={"ratio": 301}))
 
 
+def test_four_times_the_noise_weighs_twice_as_much() -> None:
+    model, clean = Eld(4), torch.full((1, 4, 32, 32), 0.3)
+    torch.nn.init.zeros_(next(layer for name, layer in model.named_parameters() if "conv10" in name))
+    noise = seeds.normal_like(clean, 0)
+    weak, strong = (float(model.loss(clean + sigma * noise, clean, 0).detach()) for sigma in (0.05, 0.2))
+    assert strong == pytest.approx(2 * weak, rel=1e-4)
+
+
 def test_training_takes_the_loss_down(photographs: Path) -> None:
     torch.manual_seed(0)
     model, losses = Eld(8), []

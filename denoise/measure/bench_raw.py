@@ -8,8 +8,7 @@ bright as it was, and of both developed alike. The peers are told the camera's n
 it even (Anscombe's, with its unbiased way back); the models are told nothing, but those that can be are there once
 more, told. Seconds are counted up from these small mosaics; in the last rows they and the memory are those of `denoise
 clean` in a fresh process. Dark frames of yours are used where they lie in raw/darks below --data. --limit takes that
-many photographs, and a DNG of that many megapixels, whose seconds are then counted up too. BM3D takes most of the half
-hour.
+many photographs, and a DNG of that many megapixels, whose seconds are then counted up too. BM3D takes most of the time.
 """
 
 from __future__ import annotations

@@ -25,9 +25,7 @@ from denoise.restorer import Knob
 UNSURE = 1 / 255  # of white: about as far as the network is off where there is detail; of less noise less is taken away
 USUAL_LEVEL = 15 / 255
 LEAST_SHOT = 1e-7  # of white: fewer than ten million electrons
-FIRM = (
-    100.0  # times at most that read noise has the variance of photons at white: beyond, digits are lost on the way back
-)
+FIRM = 100.0  # variances of photons at white that read noise has at most: beyond, digits are lost on the way back
 MOST_READ_E = 10.0  # in the table; beyond, the series is good enough
 LEAST_E = -0.3  # that the algebraic inverse can come to, about
 NEWTON_STEPS = 4

@@ -27,7 +27,7 @@ SIZES = {  # other ones than the graph was made with, odd ones too
     "picture": ((31, 64), (64, 47), (101, 77)),
     "raw": ((31, 64), (64, 47), (101, 77)),
 }
-FEW = 4  # steps from where a knob stands that counts, as those of a diffusion do: each takes its time
+FEW = 4  # more than a knob that counts stands at by itself: each step of a diffusion takes its time
 AMPLITUDE, GRAIN = 0.15, 0.05  # of the waves, and standard deviation of the noise
 
 
