@@ -11,9 +11,10 @@ from denoise import zoo
 from denoise.media.find import kind_of
 from denoise.media.picture import open_picture
 from denoise.media.raw import open_raw
+from denoise.restorer import Restorer
 from denoise.web.controls import Shown
 from denoise.web.order import Filled, Stops
-from denoise.web.picture_views import BEFORE_AFTER, Place, Views, compared, looked_at, shrinking
+from denoise.web.picture_views import BEFORE_AFTER, Place, Views, compared, looked_at, more_views, shrinking
 from denoise.web.room import Desk
 from denoise.web.shelf import download_of, fresh, nothing_to_download
 from denoise.web.words import said, sentence
@@ -43,7 +44,13 @@ def picture_room(stops: Stops) -> None:
         return {views: found, view: chosen, slider: found[BEFORE_AFTER]}
 
     def show(filled: Filled) -> Shown:
-        return {download: download_of(filled.target), closer.part: False} | offered(seen_of(filled, None))
+        return {download: download_of(filled.target), closer.part: False} | offered(compared(filled, fresh()))
+
+    def show_more(filled: Filled | None, found: Views) -> Shown:
+        if filled is None or len(found) > 1:
+            return {views: gr.skip()}
+        every = more_views(filled, found, restorer_of(filled))
+        return {views: every, view: gr.update(choices=list(every), visible=len(every) > 1)}
 
     def turned(found: Views, chosen: str) -> Any:
         return found.get(chosen, gr.skip())
@@ -52,7 +59,8 @@ def picture_room(stops: Stops) -> None:
         if not path:
             return {view: gr.skip()}
         place = Place(across, down) if part else None
-        return offered(seen_of(filled, place) if filled else looked_at(Path(path), fresh(), place))
+        found = compared(filled, fresh(), place) if filled else looked_at(Path(path), fresh(), place)
+        return offered(more_views(filled, found, restorer_of(filled), place) if filled else found)
 
     empty: Shown = {
         slider: None,
@@ -68,6 +76,7 @@ def picture_room(stops: Stops) -> None:
     gr.on(moved, closed_in, asked, [views, view, slider], show_progress="hidden", api_visibility="private")
     desk.watch(look, empty)
     desk.connect([slider, views, view, download, closer.part], show)
+    views.change(show_more, [desk.last, views], [views, view], show_progress="hidden", api_visibility="private")
 
 
 class Closer:
@@ -87,8 +96,8 @@ class Closer:
         return cls(row, part, across, down)
 
 
-def seen_of(filled: Filled, place: Place | None) -> Views:
-    return compared(filled, fresh(), zoo.load(filled.recipe.card(filled.kind), device="cpu"), place)
+def restorer_of(filled: Filled) -> Restorer:
+    return zoo.load(filled.recipe.card(filled.kind), device="cpu")
 
 
 def described(path: Path) -> tuple[list[str], bool]:

@@ -92,28 +92,33 @@ def looked_at(path: Path, folder: Path, place: Place | None = None) -> Views:
     return {BEFORE_AFTER: (noisy, noisy)}
 
 
-def compared(filled: Filled, folder: Path, restorer: Restorer, place: Place | None = None) -> Views:
-    """All views of a result; a linear DNG has none, since only a raw converter can open it."""
+def compared(filled: Filled, folder: Path, place: Place | None = None) -> Views:
+    """What a result is looked at by first; a linear DNG is not shown, since only a raw converter can open it."""
     if filled.target.name.endswith(LINEAR):
         return looked_at(filled.source, folder, place)
     before, after = seen(filled.source, place), seen(filled.target, place)
-    noisy, cleaned = put(before, folder / "noisy.png"), put(after, folder / "cleaned.png")
+    return {BEFORE_AFTER: (put(before, folder / "noisy.png"), put(after, folder / "cleaned.png"))}
+
+
+def more_views(filled: Filled, found: Views, restorer: Restorer, place: Place | None = None) -> Views:
+    """Those that take another moment: what was removed and, if the model measures noise, where it did."""
+    if filled.target.name.endswith(LINEAR):
+        return found
+    (noisy, cleaned), before, after = found[BEFORE_AFTER], seen(filled.source, place), seen(filled.target, place)
     taken = before.values - after.values
     gain = amplification(float(np.sqrt(np.mean(np.square(taken, dtype=np.float64)))))
-    removed = put(Seen(GREY + gain * taken), folder / "removed.png")
-    views: Views = {BEFORE_AFTER: (noisy, cleaned), f"After | removed{times(gain)}": (cleaned, removed)}
-    return views | mapped(before, noisy, folder, restorer)
+    removed = put(Seen(GREY + gain * taken), cleaned.with_name("removed.png"))
+    return found | {f"After | removed{times(gain)}": (cleaned, removed)} | mapped(before, noisy, restorer)
 
 
-def mapped(before: Seen, noisy: Path, folder: Path, restorer: Restorer) -> Views:
-    """Where the model measures noise, if it does."""
+def mapped(before: Seen, noisy: Path, restorer: Restorer) -> Views:
     from denoise.measure.noise_map import NoiseMap
 
     mapping = NoiseMap.by(restorer)
     if mapping is None:
         return {}
     picture, highest = mapping.of_picture(before.values)
-    drawn = put(Seen(picture), folder / "map.png")
+    drawn = put(Seen(picture), noisy.with_name("map.png"))
     return {f"Before | noise map, white is sigma {highest:.0f} of 255": (noisy, drawn)}
 
 
