@@ -269,7 +269,8 @@ def restore_mosaic(
     refuse_mosaic(mosaic, careful.facts, noise)
     cells, out = Cells(mosaic), np.empty_like(mosaic.photosites)
     top = 0
-    for band in picture_bands(cells, careful, options, tick, None if noise is None else told_noise(noise)):
+    survey = None if noise is None else told_noise(noise, sample_sheet(cells))
+    for band in picture_bands(cells, careful, options, tick, survey):
         cells.put(band, top, out)
         top += band.shape[1]
     return out
@@ -282,9 +283,13 @@ def refuse_mosaic(mosaic: Mosaic, facts: Facts, noise: Noise | None) -> None:
         raise UserError(f"{facts.name} cannot be told what the noise is; leave that out, or choose another --model.")
 
 
-def told_noise(noise: Noise) -> Tensor:
-    """As the survey that a restorer of raw makes of a mosaic: (1, 4, 3), of each colour shot, read and bias."""
-    return torch.tensor([noise], dtype=torch.float32)
+def told_noise(noise: Noise, sheet: Tensor) -> Tensor:
+    """As the survey that a restorer of raw makes of a mosaic, whose sheet (4, h, w) tells how much light there is:
+    (1, 4, 4), of each colour shot, read and bias, and that light."""
+    from denoise.noise.flat_areas import light_of
+
+    light = light_of(sheet[None])
+    return torch.tensor([[(*colour, light) for colour in noise]], dtype=torch.float32)
 
 
 # Sound

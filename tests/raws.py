@@ -147,7 +147,7 @@ class Graph(nn.Module):
 
 
 def noise_of(cells: Tensor) -> Tensor:
-    """(B, 4, 3): no shot noise, and read noise by differences along the diagonal."""
+    """(B, 4, 4): no shot noise, read noise by differences along the diagonal, no bias and all light."""
     before = F.pad(cells, (1, 0, 1, 0), mode="replicate")[..., :-1, :-1]
     read = (cells - before).square().mean((2, 3)) / 2
-    return torch.stack([torch.zeros_like(read), read, torch.zeros_like(read)], -1)
+    return torch.stack([torch.zeros_like(read), read, torch.zeros_like(read), torch.ones_like(read)], -1)

@@ -47,14 +47,14 @@ def theirs(card: zoo.Card) -> zoo.TorchRestorer:
 
 
 def test_the_noise_is_an_input_and_nothing_but_the_mosaic_comes_out(ours: OnnxRestorer) -> None:
-    assert ours.inputs["survey"].shape == [1, 4, 3]
+    assert ours.inputs["survey"].shape == [1, 4, 4]
     assert [put.name for put in ours.session.get_outputs()] == ["restored"]
 
 
 def test_the_noise_is_measured_alike(ours: OnnxRestorer, theirs: zoo.TorchRestorer) -> None:
     many = torch.stack([torch.from_numpy(np.random.default_rng(n).uniform(0.1, 0.6, (4, 64, 80))) for n in (0, 1)])
     found = ours.survey([many.float()])
-    assert found.shape == (2, 4, 3)
+    assert found.shape == (2, 4, 4)
     assert torch.allclose(found, theirs.survey([many.float()]), rtol=1e-3, atol=1e-9)
     assert not torch.equal(found[0], found[1])
     assert torch.allclose(ours(many.float()), theirs(many.float(), found), atol=1e-4)

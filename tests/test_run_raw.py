@@ -171,7 +171,8 @@ def test_noise_that_is_known_is_told_in_place_of_a_survey() -> None:
     assert restorer.surveyed == []
     values = (restored[:2, :2].astype(float) - BLACK) / (WHITE - BLACK)
     assert np.allclose(values, [[0.2, 0.1], [0.4, 0.3]], atol=1e-3), "G1 R / B G2"
-    assert told_noise((red, first, second, blue)).shape == (1, 4, 3)
+    told = told_noise((red, first, second, blue), torch.full((4, 32, 32), 0.25))
+    assert told[0].tolist() == pytest.approx(np.array([[1e-3, read, 0.0, 0.25] for read in (0.1, 0.2, 0.3, 0.4)]))
     with pytest.raises(UserError, match="cannot be told"):
         restore_mosaic(mosaic(), toy(identity), noise=(red, first, second, blue))
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from denoise import seeds
 from denoise.methods.yond import Yond, unclipped
 from denoise.networks.guided_unet import GuidedUNet
-from denoise.noise.flat_areas import Line, bounded, box_mean, box_variance, ceiling, coarse, fine, flatness
+from denoise.noise.flat_areas import Line, bounded, box_mean, box_variance, ceiling, coarse, fine, flatness, light_of
 from denoise.noise.stabilise import short_by
 
 ORACLES = Path(__file__).parents[2] / "shared" / "oracles" / "raw"
@@ -160,13 +160,13 @@ def test_a_flat_picture_keeps_its_mean(electrons: float, read_e: float) -> None:
     dice = np.random.default_rng(0)
     sites = dice.poisson(electrons, (1, 4, 128, 128)) + read_e * dice.standard_normal((1, 4, 128, 128))
     noisy = torch.from_numpy(sites * shot + offset).float()
-    told = torch.tensor([shot, (shot * read_e) ** 2, offset]).expand(1, 4, 3)
-    found = (model(noisy, told) - offset) / shot
+    told = torch.tensor([shot, (shot * read_e) ** 2, offset, 1]).expand(1, 4, 4)
+    found = model(noisy, told) / shot
     error = 4 * float(np.sqrt((electrons + read_e**2) / noisy[0, 0].numel()))
     assert float(found.mean(dim=(2, 3)).sub(electrons).abs().max()) < error + 3e-3
     matched = abs(float(found.mean()) - electrons)
     model.table.zero_()
-    assert matched < abs(float(((model(noisy, told) - offset) / shot).mean()) - electrons)
+    assert matched < abs(float((model(noisy, told) / shot).mean()) - electrons)
 
 
 def test_the_table_is_what_the_algebraic_inverse_lacks() -> None:
@@ -188,8 +188,9 @@ def test_the_noise_is_measured_where_it_is_not_told() -> None:
     model.network = Smooth()
     noisy = torch.from_numpy(noisy_of(scene())).permute(2, 0, 1)[None].float()
     found = model.survey([noisy])
-    assert found.shape == (1, 4, 3)
-    shot, read, offset = found[0, 0].tolist()
+    assert found.shape == (1, 4, 4)
+    shot, read, offset, light = found[0, 0].tolist()
+    assert 0.35 < light < 0.55
     assert shot == pytest.approx(GAIN, rel=0.4)
     assert (read >= 0, offset) == (True, 0)
     assert torch.equal(model(noisy), model(noisy, found))
@@ -200,7 +201,7 @@ def test_where_there_is_little_noise_little_is_taken() -> None:
     model = Yond(4).eval()
     model.network = Smooth()
     noisy = torch.from_numpy(noisy_of(scene())).permute(2, 0, 1)[None].float()
-    faint, strong = (torch.tensor([1e-7, sigma**2, 0.0]).expand(1, 4, 3) for sigma in (1e-4, 1e-2))
+    faint, strong = (torch.tensor([1e-7, sigma**2, 0.0, 1.0]).expand(1, 4, 4) for sigma in (1e-4, 1e-2))
     taken = [float((model(noisy, told) - noisy).square().mean().sqrt()) for told in (faint, strong)]
     assert taken[0] < 0.02 * taken[1]
 
@@ -210,9 +211,53 @@ def test_where_no_photon_noise_is_seen_no_digits_are_lost() -> None:
     torch.manual_seed(0)
     model, noisy = Yond(4).eval(), torch.from_numpy(noisy_of(scene()))[:192, :192].permute(2, 0, 1)[None].float()
     for read in (1e-6, 1e-3, 1e-2):
-        told = torch.tensor([0.0, read, 0.0]).expand(1, 4, 3)
+        told = torch.tensor([0.0, read, 0.0, 1.0]).expand(1, 4, 4)
         exact = model.double()(noisy.double(), told.double())
         assert float((model.float()(noisy, told) - exact).abs().max()) < 1e-4
+
+
+def dark_scene(times: float) -> tuple[Tensor, Tensor]:
+    """So many times less light, the noise being as much less: (clean, noisy)."""
+    clean = scene()[:192]
+    return tuple(torch.from_numpy(one / times).permute(2, 0, 1)[None].float() for one in (clean, noisy_of(clean)))
+
+
+@torch.no_grad()
+def test_a_picture_in_the_dark_is_restored_as_if_it_were_bright() -> None:
+    torch.manual_seed(0)
+    model = Yond(4).eval()
+    found = []
+    for times in (4, 400):
+        told = torch.tensor([GAIN / times, (READ / times) ** 2, 0.0, 0.45 / times]).expand(1, 4, 4)
+        found.append(times * model(dark_scene(times)[1], told))
+    assert float((found[0] - found[1]).abs().max()) < 1e-3
+
+
+@torch.no_grad()
+def test_lamps_do_not_keep_the_dark_noisy() -> None:
+    """Nor does what is much brighter than all else change."""
+    model = Yond(4).eval()
+    model.network = Smooth()
+    clean, noisy = dark_scene(200)
+    errors = []
+    for lamp in (0.0, 0.8):
+        given = noisy.clone()
+        given[..., 40:64, 40:64] += lamp
+        found = model(given)
+        errors.append(float((found - clean)[..., 80:, 80:].square().mean().sqrt()))
+        assert float((found - given)[..., 44:60, 44:60].abs().max()) < 0.03
+    assert errors[1] < 1.1 * errors[0] < 0.6 * float((noisy - clean).square().mean().sqrt())
+
+
+def test_all_but_a_few_places_tell_how_much_light_there_is() -> None:
+    cells = torch.full((1, 4, 80, 80), 0.01)
+    assert light_of(cells) == pytest.approx(0.01)
+    cells[..., :8, :24] = 0.9
+    assert light_of(cells) == pytest.approx(0.01)
+    cells[..., :40] = 0.9
+    assert light_of(cells) == pytest.approx(0.9)
+    assert light_of(5 * cells) == 1
+    assert light_of(cells[..., :3, :5]) == pytest.approx(0.9)
 
 
 @torch.no_grad()

@@ -18,11 +18,13 @@ from torch import Tensor, nn
 from denoise.blend import mirrored
 from denoise.methods.method import By, Method, method
 from denoise.networks.guided_unet import GuidedUNet
-from denoise.noise.flat_areas import Line, Planes, bounded, coarse, fine
+from denoise.noise.flat_areas import Line, Planes, bounded, coarse, fine, light_of
 from denoise.noise.stabilise import MANY_E, SHIFT, bias_of_many, short_by
 from denoise.restorer import Knob
 
-UNSURE = 1 / 255  # of white: about as far as the network is off where there is detail; of less noise less is taken away
+UNSURE = 1 / 255  # about as far as the network is off where there is detail; of less noise less is taken away
+STRONGEST = 50 / 255  # noise that the network was trained on
+BRIGHTEST = 2.0  # roots of light that it is shown, in units of the light that all but a few places have
 USUAL_LEVEL = 15 / 255
 LEAST_SHOT = 1e-7  # of white: fewer than ten million electrons
 FIRM = 100.0  # variances of photons at white that read noise has at most: beyond, digits are lost on the way back
@@ -55,21 +57,23 @@ class Yond(Method):
         return self.network
 
     def forward(self, noisy: Tensor, survey: Tensor | None = None, noise: float | Tensor = 1.0) -> Tensor:
-        """(B, 4, h, w), black is 0 and white is 1; survey (1 or B, 4, 3): shot, read and bias of each colour."""
+        """(B, 4, h, w), black is 0 and white is 1; survey (1 or B, 4, 4): shot, read and bias of each colour, and how
+        much light there is. The network sees a dark picture as bright as others. The bias is no light, and goes."""
         known = self.survey([noisy]) if survey is None else survey
-        shot, read, offset = (known[..., part, None, None] for part in range(3))
+        shot, read, offset, most = (known[..., part, None, None] for part in range(4))
         read = read.clamp(min=0)
         shot = torch.maximum(shot.clamp(min=LEAST_SHOT), read / FIRM)
         read_e = read.sqrt() / shot
         z = even((noisy - offset) / shot, read_e)
-        low, high = even(torch.zeros_like(shot), read_e), even(1 / shot, read_e)
-        span = high - low
+        low, high = even(torch.zeros_like(shot), read_e), even(most / shot, read_e)
+        span = (high - low).clamp(min=1 / STRONGEST)
         level = noise / span.mean(1, keepdim=True)
         seen, share = (z - low) / span, level.square() / (level.square() + UNSURE**2)
-        restored = ((seen + share * (self.white(seen, level) - seen)) * span + low).clamp(min=0)
+        shown = seen.clamp(max=BRIGHTEST)
+        restored = ((seen + share * (self.white(shown, level) - shown)) * span + low).clamp(min=0)
         algebraic = restored.square() / 4 - SHIFT - read_e.square()
         light = shot * (algebraic + self.short_by(algebraic, read_e)).clamp(min=0)
-        return unclipped(light, (shot + read).sqrt()) + offset
+        return unclipped(light, (shot + read).sqrt())
 
     def survey(self, pieces: Iterable[Tensor], **knobs: float) -> Tensor:
         (sheets,) = pieces
@@ -80,9 +84,11 @@ class Yond(Method):
         """The noise line: coarsely from the mosaic (1, 4, h, w), finely beside what the first line restores;
         neither line above what can be noise."""
         planes = planes_of(signal)
-        first = bounded(coarse(planes, box_for(planes.shape)), planes)
-        beside = restored(padded(signal), told(first).to(signal.device))[..., : signal.shape[2], : signal.shape[3]]
-        return told(bounded(fine(planes, planes_of(beside), first, box_for(planes.shape)), planes))
+        box, light = box_for(planes.shape), light_of(signal)
+        first = bounded(coarse(planes, box), planes)
+        beside = restored(padded(signal), told(first, light).to(signal.device))
+        twin = planes_of(beside[..., : signal.shape[2], : signal.shape[3]])
+        return told(bounded(fine(planes, twin, first, box), planes), light)
 
     def short_by(self, algebraic_e: Tensor, read_e: Tensor) -> Tensor:
         """What the algebraic inverse (B, 4, h, w) lacks of the mean number of electrons: from the table, or for many
@@ -141,9 +147,9 @@ def table() -> Tensor:
     return torch.from_numpy(short_by(algebraic, reads.tolist())).float()
 
 
-def told(line: Line) -> Tensor:
-    """The same for all colours: (1, 4, 3)."""
-    return torch.tensor([line.gain, line.read_variance, 0.0]).clamp(min=0).expand(1, 4, 3).contiguous()
+def told(line: Line, light: float) -> Tensor:
+    """The same for all colours: (1, 4, 4)."""
+    return torch.tensor([line.gain, line.read_variance, 0.0, light]).clamp(min=0).expand(1, 4, 4).contiguous()
 
 
 def planes_of(sheet: Tensor) -> Planes:

@@ -11,7 +11,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from denoise.noise.blind_mosaic import blocks_of, by_level
 from denoise.signals import whole
@@ -27,6 +29,7 @@ QUARTER = 25  # percent of the flattest pixels, where the threshold leaves none
 FLATTEST, FEWEST_BLOCKS = 0.05, 4  # share of the blocks of one brightness in which the ceiling is measured
 CHANCE = 1.15  # the lowest of a dozen measurements is about so much too low
 LEAST_VARIANCE = 1e-9  # below one step of 14 bits
+LIGHT_SIDE, LIT = 8, 0.95  # cells; share of the blocks
 ABOVE = 1.3  # times the ceiling that a line may be: it has errors of its own
 
 
@@ -107,6 +110,13 @@ def flatness(mean: Planes, structure: Planes) -> tuple[float, int]:
     scores = thresholds / (percents * np.maximum(spanned, 1))
     best = 1 + int(np.argmin(scores[1:]))
     return float(thresholds[best]), int(percents[best])
+
+
+def light_of(cells: Tensor) -> float:
+    """What all but a twentieth of the blocks of (1, 4, h, w) are not brighter than, white is 1: lamps do not count."""
+    side = min(LIGHT_SIDE, *cells.shape[2:])
+    blocks = torch.nn.functional.avg_pool2d(cells.float(), side).amax(1)
+    return min(1.0, float(np.quantile(blocks.cpu().numpy(), LIT)))
 
 
 def box_mean(planes: Planes, box: int) -> Planes:
