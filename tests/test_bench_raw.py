@@ -20,6 +20,8 @@ from denoise.noise import cameras
 
 pytest.importorskip("rawpy")
 
+KINDS = ("test photographs", "photographs of cameras")
+
 
 def soft(number: int) -> np.ndarray:
     rows, columns = np.mgrid[:80, :96]
@@ -60,7 +62,7 @@ def shelf(place: Path, monkeypatch: pytest.MonkeyPatch, *names: str) -> Path:
 
 
 def one_case(setting: bench_raw.Setting, number: int = 0) -> bench_raw.Case:
-    return case(scene(torch.from_numpy(soft(number)).permute(2, 0, 1), number), setting, number)
+    return case(scene(torch.from_numpy(soft(number)).permute(2, 0, 1), number, 256), setting, number)
 
 
 def test_all_methods_are_measured_beside_the_noisy_input(
@@ -74,15 +76,15 @@ def test_all_methods_are_measured_beside_the_noisy_input(
     assert last == {"method": "toy-raw", "mp": 0.1}
     assert {row["method"] for row in rows} == {"noisy", "toy-raw", "toy-raw, told"}
     assert [row["noise"] for row in rows if row["method"] == "noisy"] == [
-        *(f"sony-a7s2-eld, ratio {ratio}" for ratio in (100, 200, 300)),
-        *(f"daylight, {of}, ISO {iso}" for of in ("test photographs", "photographs of cameras") for iso in (800, 6400)),
+        *(f"sony-a7s2-eld, ratio {ratio}, {of}" for ratio in (100, 300) for of in KINDS),
+        *(f"daylight, ISO {iso}, {of}" for of in KINDS for iso in (800, 6400)),
     ]
     assert all(rows[0].keys() == row.keys() for row in rows)
     assert any("BM3D is left out" in line for line in told)
     assert any("dark frames is left out" in line for line in told)
     noisy = [row["raw_psnr_db"] for row in rows if row["method"] == "noisy"]
-    assert noisy[0] > noisy[1] > noisy[2]  # type: ignore[operator]
-    assert noisy[3] > noisy[4] > noisy[0]  # type: ignore[operator]
+    assert noisy[0] > noisy[2]  # type: ignore[operator]
+    assert noisy[4] > noisy[5] > noisy[0]  # type: ignore[operator]
 
 
 def test_the_noisy_input_has_the_noise_that_is_stated() -> None:
@@ -144,7 +146,7 @@ def test_dark_frames_are_a_law_where_there_are_some(data: Path, tmp_path: Path) 
         sites = np.random.default_rng(number).normal(512, 20, (96, 96)).round().astype(np.uint16)
         dng(folder / f"{number}.dng", sites)
     named = dict(bench_raw.of_dark_frames(Wish(data=tmp_path)))
-    assert list(named) == [f"3 dark frames, ratio {ratio}" for ratio in (100, 200, 300)]
+    assert list(named) == [f"3 dark frames, ratio {ratio}" for ratio in (100, 300)]
     setting = named["3 dark frames, ratio 100"](0)
     assert setting.law.gain_dn_per_e == pytest.approx(0.8)  # type: ignore[union-attr]
     found = one_case(setting)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 from zlib import crc32
 
 import numpy as np
@@ -129,29 +130,53 @@ def recipe(name: str, value: Tensor, seed: int) -> Tensor:
 # The method
 
 
-def small(width: int = 4) -> Eld:
+def small(network: Literal["guided", "paper"] = "guided") -> Eld:
     torch.manual_seed(0)
-    return Eld(width).eval()
+    return Eld(4, network).eval()
 
 
 @torch.no_grad()
-def test_a_picture_keeps_its_exposure_however_dark_it_is() -> None:
-    model, noisy = small(), ramp(1, 4, 32, 48)
+@pytest.mark.parametrize("network", ["guided", "paper"])
+def test_a_picture_keeps_its_exposure_however_dark_it_is(network: Literal["guided", "paper"]) -> None:
+    model, noisy = small(network), 0.9 * ramp(1, 4, 32, 48)
     assert torch.allclose(model(noisy / 256) * 256, model(noisy), atol=1e-5)
-    assert torch.equal(model(torch.zeros_like(noisy)), torch.zeros_like(noisy))
+    assert float(model(torch.zeros_like(noisy)).abs().max()) < 1e-5
 
 
 @torch.no_grad()
-def test_lamps_do_not_shine_into_the_dark() -> None:
+@pytest.mark.parametrize("network", ["guided", "paper"])
+def test_lamps_do_not_shine_into_the_dark(network: Literal["guided", "paper"]) -> None:
     """With a ratio, what is cut off at the brightened white counts as white, however bright it is."""
-    model, dark = small(), ramp(1, 4, 64, 64) / 200
+    model, dark = small(network), ramp(1, 4, 64, 64) / 200
     one, other = dark.clone(), dark.clone()
     one[..., 30:34, 30:34], other[..., 30:34, 30:34] = 0.1, 1.0
-    changes = [[model(lit, ratio=ratio) - lit for lit in (one, other)] for ratio in (1.0, 100.0)]
+    known = model.survey([dark])
+    changes = [[model(lit, known, ratio=ratio) - lit for lit in (one, other)] for ratio in (1.0, 100.0)]
     assert not torch.allclose(*changes[0], atol=1e-3)
     assert torch.allclose(*changes[1], atol=1e-6)
-    usual = [model(dark, ratio=ratio) for ratio in (1.0, 100.0)]
+    usual = [model(dark, known, ratio=ratio) for ratio in (1.0, 100.0)]
     assert torch.allclose(*usual, atol=1e-6), "where nothing is cut off, nothing is changed by a ratio"
+
+
+@torch.no_grad()
+def test_noise_is_measured_about_and_texture_little() -> None:
+    slope = torch.linspace(0.2, 0.6, 128).expand(1, 4, 96, 128)
+    noisy = slope + 0.03 * seeds.normal_like(slope, 0)
+    shot, read, bias, light = Eld.measured(noisy, lambda *_: noisy)[0, 2].tolist()
+    assert (shot, bias) == (0, 0)
+    assert read**0.5 == pytest.approx(0.03, rel=0.1)
+    assert 0.5 < light < 0.65
+
+
+@torch.no_grad()
+def test_what_is_told_counts_and_a_bias_goes() -> None:
+    model, noisy = small(), ramp(1, 4, 32, 48)
+    weak, strong, off = (
+        torch.tensor(told).expand(1, 4, 4)
+        for told in ([1e-3, 1e-4, 0.0, 0.9], [1e-3, 1e-2, 0.0, 0.9], [1e-3, 1e-4, 0.1, 0.9])
+    )
+    assert not torch.allclose(model(noisy, weak), model(noisy, strong), atol=1e-3)
+    assert torch.allclose(model(noisy + 0.1, off), model(noisy, weak), atol=1e-5)
 
 
 def test_through_the_runner_levels_are_those_of_the_file() -> None:
@@ -166,7 +191,7 @@ def test_through_the_runner_levels_are_those_of_the_file() -> None:
 
 
 def test_four_times_the_noise_weighs_twice_as_much() -> None:
-    model, clean = Eld(4), torch.full((1, 4, 32, 32), 0.3)
+    model, clean = small("paper"), torch.full((1, 4, 32, 32), 0.3)
     torch.nn.init.zeros_(next(layer for name, layer in model.named_parameters() if "conv10" in name))
     noise = seeds.normal_like(clean, 0)
     weak, strong = (float(model.loss(clean + sigma * noise, clean, 0).detach()) for sigma in (0.05, 0.2))

@@ -102,6 +102,12 @@ def test_the_noise_is_white_and_as_strong_as_drawn(photographs: Path) -> None:
     assert float(clean.max()) <= 1
 
 
+def test_some_crops_are_soft(photographs: Path) -> None:
+    sharp, soft = (RawPairs(Photographs.of(photographs), (1.0, 1.0), 8, 32, soft=share).at(0)[1] for share in (0, 1))
+    steps = [float((clean[..., 1:] - clean[..., :-1]).abs().mean() / clean.mean()) for clean in (sharp, soft)]
+    assert steps[1] < steps[0]
+
+
 def test_a_recipe_is_followed(photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(recipes, "JUDGED", 1)
     folder = tmp_path / "models" / "small"

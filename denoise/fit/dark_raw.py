@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from denoise.errors import UserError
-from denoise.fit.developed import plain_colour
+from denoise.fit.developed import plain_colour, softened
 from denoise.fit.loop import Scores, Validate
 from denoise.fit.pictures import Photographs, busyness, centre
 from denoise.fit.raw import RawPairs
@@ -46,11 +46,12 @@ class DarkPairs:
     batch: int
     patch: int
     clean: float = 0.0  # share of the crops without noise
+    soft: float = 0.0  # share of the crops as soft as large photographs are
     seed: int = 0
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:
         dice = Random(f"{self.seed}/{step}")
-        crops = RawPairs(self.photographs, (), self.batch, self.patch)
+        crops = RawPairs(self.photographs, (), self.batch, self.patch, soft=self.soft)
         noisy, clean = zip(*(self.pair(crops.cells(dice), dice) for _ in range(self.batch)), strict=True)
         return torch.stack(noisy), torch.stack(clean)
 
@@ -133,9 +134,10 @@ def plain(camera: Camera) -> Camera:
 def dark_validation(
     photographs: Photographs, camera: Cameras, count: int, side: int = 256
 ) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """(ratio, noisy, clean) batches: the centres of the busiest photographs kept aside."""
+    """(ratio, noisy, clean) batches: the centres of the busiest photographs kept aside, every other one softened."""
     centres = sorted((centre(photo, side) for photo in photographs.validation), key=busyness)[-count:]
-    clean = [planes(Developed.drawn(Random(index)).undone(part)) for index, part in enumerate(centres)]
+    seen = [softened(part, Random(index)) if index % 2 else part for index, part in enumerate(centres)]
+    clean = [planes(Developed.drawn(Random(index)).undone(part)) for index, part in enumerate(seen)]
     for ratio in RATIOS:
         noisy = [darkened(one, camera(ratio + index), ratio, ratio + index) for index, one in enumerate(clean)]
         yield f"x{ratio}", torch.stack(noisy), torch.stack(clean)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from denoise import seeds
-from denoise.fit.developed import log_uniform
+from denoise.fit.developed import log_uniform, softened
 from denoise.fit.loop import Scores, Validate
 from denoise.fit.pictures import Photographs, busyness, centre, turned
 from denoise.fit.unprocess import Developed, planes, shrunk
@@ -30,6 +30,7 @@ class RawPairs:
     batch: int
     patch: int
     seed: int = 0
+    soft: float = 0.0  # share of the crops as soft as large photographs are
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:
         dice = Random(f"{self.seed}/{step}")
@@ -41,8 +42,9 @@ class RawPairs:
     def cells(self, dice: Random) -> Tensor:
         """Half of them the busiest of a few, half of them shrunk first; turned as mosaics, so that phases vary."""
         tries = [self.cut(dice) for _ in range(dice.choice((1, 4)))]
-        light = Developed.drawn(dice).undone(max(tries, key=busyness))
-        return planes(turned(light, dice))
+        part = max(tries, key=busyness)
+        part = softened(part, dice) if self.soft and dice.random() < self.soft else part
+        return planes(turned(Developed.drawn(dice).undone(part), dice))
 
     def cut(self, dice: Random) -> Tensor:
         photo = dice.choice(self.photographs.training)

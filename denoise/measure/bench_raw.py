@@ -1,14 +1,15 @@
 """PSNR of every raw model beside classical peers, in the dark and by day, and the memory of a 24-megapixel DNG.
 
 The mosaics are centres of test photographs as if they had never been developed, darkened by the ratio, with the noise
-of a camera; its setting goes from mosaic to mosaic through low, middle and high gains. They are neither rounded nor cut
-off but at the limits of the sensor. By day there are photographs of cameras besides, which are softer and hold places
-without detail; in a small cut of a busy picture no noise can be told from texture. PSNR is that of the mosaic made as
-bright as it was, and of both developed alike. The peers are told the camera's noise and work behind a curve that makes
-it even (Anscombe's, with its unbiased way back); the models are told nothing, but those that can be are there once
-more, told. Seconds are counted up from these small mosaics; in the last rows they and the memory are those of `denoise
-clean` in a fresh process. Dark frames of yours are used where they lie in raw/darks below --data. --limit takes that
-many photographs, and a DNG of that many megapixels, whose seconds are then counted up too. BM3D takes most of the time.
+of a camera; its setting goes from mosaic to mosaic through low, middle and high gains. They are neither rounded nor
+cut off but at the limits of the sensor. Photographs of cameras are softer than test photographs and hold places
+without detail, as real raw files do; in a small cut of a busy picture no noise can be told from texture. PSNR is that
+of the mosaic made as bright as it was, and of both developed alike. The peers are told the camera's noise and work
+behind a curve that makes it even (Anscombe's, with its unbiased way back); the models are told nothing, but those
+that can be are there once more, told. Seconds are counted up from these small mosaics; in the last rows they and the
+memory are those of `denoise clean` in a fresh process. Dark frames of yours are used where they lie in raw/darks
+below --data. --limit takes that many photographs, and a DNG of that many megapixels, whose seconds are then counted
+up too. BM3D takes most of the time.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ from torch import Tensor
 
 from denoise import zoo
 from denoise.errors import UserError
-from denoise.fit.dark_raw import RATIOS, plain, suited
+from denoise.fit.dark_raw import plain, suited
 from denoise.fit.pictures import Photographs, centre
 from denoise.fit.unprocess import Developed, planes
 from denoise.measure.bench import Row, Wish
@@ -48,7 +49,9 @@ from denoise.restorer import Restorer
 from denoise.run import restore_mosaic
 from denoise.signals import Mosaic, Noise, SiteNoise, quartered, whole
 
+RATIOS = (100, 300)
 PHOTOGRAPHS = 6
+BUSY, SOFT = "test photographs", "photographs of cameras"
 SIDE, SOFT_SIDE = 256, 512  # photosites
 BLACK = 512.0  # DN
 SHARES = (1 / 6, 1 / 2, 5 / 6)  # of the way from a camera's lowest gain to its highest, in the logarithm
@@ -154,7 +157,7 @@ def soft_photographs(wish: Wish) -> list[Tensor]:
     return [torch.from_numpy(opened(path)).permute(2, 0, 1) for path in some(folder, wish.limit or PHOTOGRAPHS)]
 
 
-def scene(photograph: Tensor, number: int, side: int = SIDE) -> Scene:
+def scene(photograph: Tensor, number: int, side: int) -> Scene:
     """Its centre."""
     taken = Developed.drawn(Random(number))
     side = min(side, *(size // 2 * 2 for size in photograph.shape[1:]))
@@ -162,12 +165,18 @@ def scene(photograph: Tensor, number: int, side: int = SIDE) -> Scene:
 
 
 def cases_of(wish: Wish) -> Iterator[tuple[str, list[Case]]]:
-    busy = [scene(photo, number) for number, photo in enumerate(photographs(wish))]
+    busy, soft = photographs(wish), soft_photographs(wish)
     for noise, condition in conditions(wish):
-        yield noise, shot(busy, condition)
-    soft = [scene(photo, number, SOFT_SIDE) for number, photo in enumerate(soft_photographs(wish))]
-    for iso in ISOS if soft else ():
-        yield f"daylight, photographs of cameras, ISO {iso}", shot(soft, partial(by_day, iso))
+        yield f"{noise}, {BUSY}", shot(scenes(busy, SIDE), condition)
+        if soft:
+            yield f"{noise}, {SOFT}", shot(scenes(soft, SIDE), condition)
+    for what, pictures, side in (BUSY, busy, SIDE), (SOFT, soft, SOFT_SIDE):
+        for iso in ISOS if pictures else ():
+            yield f"daylight, ISO {iso}, {what}", shot(scenes(pictures, side), partial(by_day, iso))
+
+
+def scenes(pictures: list[Tensor], side: int) -> list[Scene]:
+    return [scene(photo, number, side) for number, photo in enumerate(pictures)]
 
 
 def shot(scenes: list[Scene], condition: Condition) -> list[Case]:
@@ -184,12 +193,11 @@ def case(scene: Scene, setting: Setting, seed: int) -> Case:
 
 
 def conditions(wish: Wish) -> Iterator[tuple[str, Condition]]:
+    """In the dark."""
     for model in calibrated():
         for ratio in RATIOS:
             yield f"{model.name}, ratio {told_ratio(model, ratio):g}", partial(dark, model, ratio)
     yield from of_dark_frames(wish)
-    for iso in ISOS:
-        yield f"daylight, test photographs, ISO {iso}", partial(by_day, iso)
 
 
 def calibrated() -> list[cameras.Model]:
