@@ -16,7 +16,7 @@ pytest.importorskip("gradio", reason="the web extra is not installed")
 
 from denoise import zoo
 from denoise.noise.laws import laws
-from denoise.web import facts, lab_controls
+from denoise.web import app, facts, lab_controls
 from denoise.web.live_sound import live_models
 from denoise.web.warm import warm
 
@@ -68,6 +68,14 @@ def asked_once() -> None:
 
 
 @pytest.mark.usefixtures("shipped", "cache")
+def test_routes_are_made_once_the_page_is_served() -> None:
+    from gradio.routes import App
+
+    before = App.create_app
+    assert app.build().app is None
+    assert App.create_app is before
+
+
 def test_a_page_that_was_there_before_needs_nothing_that_only_cleaning_needs() -> None:
     asked_once()
     ran = subprocess.run([sys.executable, "-c", STARTED], capture_output=True, text=True, env=os.environ, check=False)

@@ -18,6 +18,7 @@ from denoise.web.gate import no_links
 from denoise.web.lab_room import lab_room
 from denoise.web.order import Stops
 from denoise.web.picture_room import picture_room
+from denoise.web.quick import unserved
 from denoise.web.shelf import keep_swept
 from denoise.web.sound_room import sound_room
 
@@ -66,9 +67,9 @@ def build() -> gr.Blocks:
     def leave(request: gr.Request) -> None:
         stops.leave(str(request.session_hash))
 
-    page = gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(SWEEP_SECONDS, KEPT_SECONDS))
-    page.queue(max_size=MOST_WAITING)  # while it is empty: gradio then makes all its routes once more
-    with page:
+    sweeping = (SWEEP_SECONDS, KEPT_SECONDS)
+    with unserved(), gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=sweeping) as page:
+        page.queue(max_size=MOST_WAITING)
         gr.Markdown(f"# {TITLE}\n{PROMISE}")
         for name, room in ROOMS.items():
             with gr.Tab(name):
