@@ -22,7 +22,7 @@ from denoise.noise.flat_areas import Line, Planes, bounded, coarse, fine, light_
 from denoise.noise.stabilise import MANY_E, SHIFT, bias_of_many, short_by
 from denoise.restorer import Knob
 
-UNSURE = 1 / 255  # about as far as the network is off where there is detail; of less noise less is taken away
+UNSURE = 1.5 / 255  # about as far as the network is off where there is detail; of less noise less is taken away
 STRONGEST = 50 / 255  # noise that the network was trained on
 BRIGHTEST = 2.0  # roots of light that it is shown, in units of the light that all but a few places have
 USUAL_LEVEL = 15 / 255
