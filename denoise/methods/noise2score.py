@@ -20,6 +20,7 @@ from denoise.processes import ardae, tweedie, tweedie_level
 from denoise.restorer import Knob
 
 AVERAGE = "shadow_params."  # and the place of a parameter
+AROUND = 17  # px
 
 
 @method("noise2score")
@@ -112,7 +113,8 @@ class Noise2Score(Method):
         return ardae.objective(score.float(), probe, sigma_a)
 
     def sigma_of(self, noisy: Tensor, step: int) -> Tensor:
-        """sigma_a for every picture of a batch, (B, 1, 1, 1)."""
+        """sigma_a for every picture of a batch, (B, 1, 1, 1), or for each of its pixels, so that noise that grows with
+        brightness is made stronger everywhere alike."""
         count = len(noisy)
         if self.epoch:
             sigma = torch.full((count,), ardae.annealed(step * count % self.epoch, *self.sigma_a))
@@ -148,8 +150,10 @@ class Graph(nn.Module):
 
 
 def roughness(noisy: Tensor) -> Tensor:
-    """Standard deviation of the noise and of some texture, for every picture: (B, 1, 1, 1)."""
-    return tweedie_level.rough(noisy).square().mean((1, 2, 3), keepdim=True).sqrt() / tweedie_level.ROUGHNESS
+    """Standard deviation of the noise, and of some texture, around every pixel: (B, 1, H, W)."""
+    energy = F.pad(tweedie_level.rough(noisy).square().mean(1, keepdim=True), (1, 1, 1, 1), mode="replicate")
+    around = F.avg_pool2d(energy, AROUND, 1, AROUND // 2, count_include_pad=False)
+    return around.sqrt() / tweedie_level.ROUGHNESS
 
 
 def alike(noisy: Tensor, probe: Tensor) -> Tensor:
