@@ -25,6 +25,7 @@ PLACES = {3: ("start",), 4: ("top", "left")}  # where a batch begins, by its num
 LEAST_PIECE = 64  # smaller than this, memory is not what is missing
 SHEET_TILE = 128  # px
 SHEET_TILES = 6  # each way, in the sample sheet of a large picture
+LESS = 0.25  # share of the variance that a file states, from which it has been denoised since
 
 Tick = Callable[[float], None]
 """Told the share that is done, 0 to 1; may raise Cancelled."""
@@ -263,14 +264,13 @@ def restore_mosaic(
     say: Callable[[str], None] = ignore,
     noise: Noise | None = None,
 ) -> Samples:
-    """The restored photosites, as the mosaic counts them; `noise`: where it is known, it is not estimated."""
+    """The restored photosites, as the mosaic counts them; `noise`: where it is known, it is not measured."""
     options = options or Options()
     careful = Careful(restorer, options, say)
     refuse_mosaic(mosaic, careful.facts, noise)
     cells, out = Cells(mosaic), np.empty_like(mosaic.photosites)
     top = 0
-    survey = None if noise is None else told_noise(noise, sample_sheet(cells))
-    for band in picture_bands(cells, careful, options, tick, survey):
+    for band in picture_bands(cells, careful, options, tick, noise_survey(cells, careful, noise)):
         cells.put(band, top, out)
         top += band.shape[1]
     return out
@@ -281,6 +281,24 @@ def refuse_mosaic(mosaic: Mosaic, facts: Facts, noise: Noise | None) -> None:
         raise UserError(f"{facts.name} knows Bayer sensors only and this is an X-Trans mosaic; choose another --model.")
     if noise is not None and not facts.surveys:
         raise UserError(f"{facts.name} cannot be told what the noise is; leave that out, or choose another --model.")
+
+
+def noise_survey(cells: Cells, careful: Careful, noise: Noise | None) -> Tensor | None:
+    """Of the noise that is known, or that the file states; less is believed to have been taken away since then."""
+    stated = noise or cells.mosaic.noise
+    if stated is None or not careful.facts.surveys:
+        return None
+    told = told_noise(stated, sample_sheet(cells))
+    if noise is not None:
+        return told
+    measured = picture_survey(cells, careful)
+    return told if usual_variance(measured) > LESS * usual_variance(told) else measured
+
+
+def usual_variance(survey: Tensor) -> float:
+    """At half of the light."""
+    shot, read, _, light = survey.unbind(-1)
+    return float((shot * light / 2 + read).mean())
 
 
 def told_noise(noise: Noise, sheet: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -154,7 +155,7 @@ def seen_noise(noisy: Tensor, survey: Tensor, **_: float) -> Tensor:
 
 def looked(parts: list[Tensor]) -> Tensor:
     (sheet,) = parts
-    return torch.stack([torch.zeros(4), sheet.flatten(2).std(2)[0], torch.zeros(4)], 1)[None]
+    return torch.stack([torch.zeros(4), sheet.flatten(2).std(2)[0], torch.zeros(4), torch.ones(4)], 1)[None]
 
 
 def test_noise_is_surveyed_over_the_whole_mosaic() -> None:
@@ -175,6 +176,19 @@ def test_noise_that_is_known_is_told_in_place_of_a_survey() -> None:
     assert told[0].tolist() == pytest.approx(np.array([[1e-3, read, 0.0, 0.25] for read in (0.1, 0.2, 0.3, 0.4)]))
     with pytest.raises(UserError, match="cannot be told"):
         restore_mosaic(mosaic(), toy(identity), noise=(red, first, second, blue))
+
+
+@pytest.mark.parametrize(("stated", "believed"), [(0.5, True), (5.0, False), (0.05, True)])
+def test_what_the_file_states_is_believed_unless_there_is_far_less(stated: float, believed: bool) -> None:
+    """Texture is measured as noise too; noise that is not there was taken away since."""
+    sites = mosaic(100, 120)
+    measured = float(looked([Cells(sites).region(slice(0, 50), slice(0, 60))[None]])[0, 0, 1])
+    noise = (SiteNoise(0.0, stated * measured),) * 4
+    restorer = Toy(seen_noise, facts("raw", channels=4, surveys=True), looked)
+    restored = restore_mosaic(replace(sites, noise=noise), restorer)
+    seen = (float(restored[0, 0]) - BLACK) / (WHITE - BLACK)
+    assert seen == pytest.approx(min(stated * measured, 1) if believed else measured, rel=0.05)
+    assert not np.array_equal(restore_mosaic(replace(sites, noise=noise), toy(identity)), restored)
 
 
 # The command
