@@ -81,6 +81,12 @@ def test_the_ceiling_is_about_the_noise_where_parts_are_flat() -> None:
     assert bounded(close, noisy) == close
 
 
+def test_below_black_a_steep_line_is_not_taken_for_little_noise() -> None:
+    dark = 1e-4 * np.random.default_rng(0).standard_normal((200, 240, 4)) - 2e-5
+    taken = bounded(Line(0.2, 5e-7), dark)
+    assert taken.at(0.0) == pytest.approx(1e-8, rel=0.35)
+
+
 def test_a_picture_without_noise_has_a_low_ceiling() -> None:
     assert ceiling(np.full((4, 4, 4), 0.5)) is None
     most = ceiling(scene())

@@ -65,8 +65,9 @@ def fine(noisy: Planes, denoised: Planes, before: Line, box: int = BOX) -> Line:
 
 
 def bounded(found: Line, noisy: Planes) -> Line:
-    """Where nothing is flat, texture is taken for noise: then the ceiling in place of the line."""
-    most, mean = ceiling(noisy), float(noisy.mean())
+    """Where nothing is flat, texture is taken for noise; where there is hardly any light, a line means nothing: then
+    the ceiling in its place."""
+    most, mean = ceiling(noisy), max(float(noisy.mean()), 0.0)  # black may lie below the stated level
     return found if most is None or found.at(mean) <= ABOVE * most.at(mean) else most
 
 
