@@ -145,6 +145,13 @@ def test_the_level_is_found(family: int, level: float) -> None:
     assert tweedie_level.perturbed(given, family) == pytest.approx(true, rel=1e-4)
 
 
+def test_speckle_is_measured_beside_black_places() -> None:
+    noisy = Gamma(100).sample(scene(), 1)
+    noisy[..., :4, :] = 0
+    given = tweedie_level.answer(exact(2, scene(), 0.01), noisy, seeds.normal_like(noisy, 2))
+    assert tweedie_level.perturbed(given, 2) == pytest.approx(0.01, rel=0.05)
+
+
 @pytest.mark.parametrize(("family", "level", "within"), [(0, 25, 0.01), (0, 50, 0.01), (1, 100, 0.15), (2, 100, 0.1)])
 def test_a_search_ends_near_the_level(family: int, level: float, within: float) -> None:
     clean = scene()

@@ -195,8 +195,8 @@ def answer(score: Score, noisy: Tensor, probe: Tensor) -> Answer:
 
 
 def perturbed(given: Answer, family: int) -> float:
-    """The dispersion of one picture."""
-    return float(PERTURBED[family](given).clamp(0, tweedie.UNITS[family].most).median())
+    """The dispersion of one picture; speckle says nothing where it is black."""
+    return float(PERTURBED[family](given).clamp(0, tweedie.UNITS[family].most).nanmedian())
 
 
 def perturbed_variance(given: Answer) -> Tensor:
