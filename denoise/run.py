@@ -285,6 +285,8 @@ def refuse_mosaic(mosaic: Mosaic, facts: Facts, noise: Noise | None) -> None:
 
 def noise_survey(cells: Cells, careful: Careful, noise: Noise | None) -> Tensor | None:
     """Of the noise that is known, or that the file states; less is believed to have been taken away since then."""
+    from denoise.noise.flat_areas import usual_variance
+
     stated = noise or cells.mosaic.noise
     if stated is None or not careful.facts.surveys:
         return None
@@ -292,13 +294,7 @@ def noise_survey(cells: Cells, careful: Careful, noise: Noise | None) -> Tensor 
     if noise is not None:
         return told
     measured = picture_survey(cells, careful)
-    return told if usual_variance(measured) > LESS * usual_variance(told) else measured
-
-
-def usual_variance(survey: Tensor) -> float:
-    """At half of the light."""
-    shot, read, _, light = survey.unbind(-1)
-    return float((shot * light / 2 + read).mean())
+    return told if float(usual_variance(measured)) > LESS * float(usual_variance(told)) else measured
 
 
 def told_noise(noise: Noise, sheet: Tensor) -> Tensor:

@@ -9,7 +9,6 @@ nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Literal
 
 import torch
@@ -19,7 +18,7 @@ from torch import Tensor, nn
 from denoise.methods.method import By, Method, method
 from denoise.networks.guided_unet import GuidedUNet
 from denoise.networks.unet_seeindark import UNetSeeInDark
-from denoise.noise.flat_areas import light_of
+from denoise.noise.flat_areas import light_of, usual_variance
 from denoise.restorer import Knob
 
 USUAL_LEVEL, LEAST_LEVEL = 0.1, 0.01  # of white, of the brightened noise
@@ -66,9 +65,8 @@ class Eld(Method):
 
     def told(self, survey: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(1 or B, 4 or 1, 1, 1): bias, noise at half of the light, and the light; noise at most as strong as that."""
-        shot, read, offset, light = (survey[..., part, None, None] for part in range(4))
-        light = light.mean(1, keepdim=True)
-        level = (shot * light / 2 + read).clamp(min=0).mean(1, keepdim=True).sqrt()
+        offset, light = survey[..., 2, None, None], survey[..., 3, None, None].mean(1, keepdim=True)
+        level = usual_variance(survey).clamp(min=0).sqrt()[:, None, None, None]
         return offset, level, torch.maximum(light, level).clamp(min=LEAST_LIGHT)
 
     def lacking(self, cut: Tensor, level: Tensor, light: Tensor) -> Tensor:
@@ -78,10 +76,6 @@ class Eld(Method):
             return change
         restored: Tensor = self.network(cut, level, light)
         return restored - cut
-
-    def survey(self, pieces: Iterable[Tensor], **knobs: float) -> Tensor:
-        (sheets,) = pieces
-        return torch.cat([self.measured(sheet, self) for sheet in sheets.split(1)])
 
     @staticmethod
     def measured(signal: Tensor, restored: By) -> Tensor:

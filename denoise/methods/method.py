@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, ClassVar, TypeVar
 
+import torch
 from torch import Tensor, nn
 
 from denoise.errors import UserError
@@ -72,7 +73,11 @@ class Method(nn.Module):
         return self
 
     def survey(self, pieces: Iterable[Tensor], **knobs: float) -> Tensor:
-        raise NotImplementedError(f"{type(self).__name__} asks for no survey")
+        """One row of statistics for each signal of the batch; one that `measures` looks at all of them at once."""
+        if not self.measures:
+            raise NotImplementedError(f"{type(self).__name__} asks for no survey")
+        (sheets,) = pieces
+        return torch.cat([self.measured(sheet, self) for sheet in sheets.split(1)])
 
     @staticmethod
     def measured(signal: Tensor, restored: By) -> Tensor:

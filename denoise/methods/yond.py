@@ -8,7 +8,6 @@ paper corrects the noisy values before instead, which is off by a few hundredths
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from functools import cache
 
 import numpy as np
@@ -74,10 +73,6 @@ class Yond(Method):
         algebraic = restored.square() / 4 - SHIFT - read_e.square()
         light = shot * (algebraic + self.short_by(algebraic, read_e)).clamp(min=0)
         return unclipped(light, (shot + read).sqrt())
-
-    def survey(self, pieces: Iterable[Tensor], **knobs: float) -> Tensor:
-        (sheets,) = pieces
-        return torch.cat([self.measured(sheet, self) for sheet in sheets.split(1)])
 
     @staticmethod
     def measured(signal: Tensor, restored: By) -> Tensor:

@@ -120,6 +120,12 @@ def light_of(cells: Tensor) -> float:
     return min(1.0, float(np.quantile(blocks.cpu().numpy(), LIT)))
 
 
+def usual_variance(survey: Tensor) -> Tensor:
+    """(B, 4, 4), of each colour shot, read, bias and light -> (B,): the mean variance at half of the light."""
+    shot, read, _, light = survey.unbind(-1)
+    return (shot * light / 2 + read).mean(1)
+
+
 def box_mean(planes: Planes, box: int) -> Planes:
     """Of the box × box pixels around each, mirrored at the borders."""
     from scipy.ndimage import uniform_filter
