@@ -56,7 +56,7 @@ class Run:
         )
         self.average = {name: value.detach().clone() for name, value in method.state_dict().items()}
         self.step = 0
-        self.half = device == "cuda" or (device == "cpu" and torch.cpu._is_amx_tile_supported())
+        self.half = device == "cuda" or (device == "cpu" and halves_are_faster())
         folder.mkdir(parents=True, exist_ok=True)
 
     @property
@@ -114,6 +114,11 @@ class Run:
         self.method.train().to(self.device)
         self.method.load_state_dict(kept)
         return scores
+
+
+def halves_are_faster() -> bool:
+    """Whether the processor multiplies bfloat16: three times as fast with AMX, 1.6 times without."""
+    return torch.cpu._is_amx_tile_supported() or torch.cpu._is_avx512_bf16_supported()
 
 
 def train(
