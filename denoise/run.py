@@ -26,6 +26,8 @@ LEAST_PIECE = 64  # smaller than this, memory is not what is missing
 SHEET_TILE = 128  # px
 SHEET_TILES = 6  # each way, in the sample sheet of a large picture
 LESS = 0.25  # share of the variance that a file states, from which it has been denoised since
+STATED = "The noise is what the file states."
+MEASURED = "The file states far more noise than there is; it was measured."
 
 Tick = Callable[[float], None]
 """Told the share that is done, 0 to 1; may raise Cancelled."""
@@ -294,7 +296,11 @@ def noise_survey(cells: Cells, careful: Careful, noise: Noise | None) -> Tensor 
     if noise is not None:
         return told
     measured = picture_survey(cells, careful)
-    return told if float(usual_variance(measured)) > LESS * float(usual_variance(told)) else measured
+    if float(usual_variance(measured)) > LESS * float(usual_variance(told)):
+        careful.say(STATED)
+        return told
+    careful.say(MEASURED)
+    return measured
 
 
 def told_noise(noise: Noise, sheet: Tensor) -> Tensor:

@@ -157,6 +157,14 @@ def test_weights_are_small_and_are_those_of_the_card(card: Card, tmp_path: Path)
         zoo.load(Card.of(broken), "torch", "cpu")
 
 
+def test_the_shelf_says_where_its_code_is() -> None:
+    told = (SHIPPED / "README.md").read_text()
+    for card in on(SHIPPED).values():
+        line = next(line for line in told.splitlines() if f"({card.name}/README.md)" in line)
+        module = method_named(str(card.entries["method"])).__module__
+        assert f"`{module.rpartition('.')[2]}.py`" in line, card.name
+
+
 def test_all_weights_together_stay_small() -> None:
     assert sum(card.weights.stat().st_size for card in CARDS.values() if card.weights) <= 60 * MEGABYTE
 

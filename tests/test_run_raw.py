@@ -22,7 +22,7 @@ from toys import GAIN, Toy, box_blur, facts, gain, identity, seeded_picture
 from denoise.errors import BadFile, Cancelled, UserError
 from denoise.media.raw import open_raw
 from denoise.noise.camera import in_tile, repeated
-from denoise.run import Options, restore_mosaic, told_noise
+from denoise.run import MEASURED, STATED, Options, restore_mosaic, told_noise
 from denoise.signals import Cells, Mosaic, SiteNoise
 
 pytest.importorskip("rawpy")
@@ -185,9 +185,11 @@ def test_what_the_file_states_is_believed_unless_there_is_far_less(stated: float
     measured = float(looked([Cells(sites).region(slice(0, 50), slice(0, 60))[None]])[0, 0, 1])
     noise = (SiteNoise(0.0, stated * measured),) * 4
     restorer = Toy(seen_noise, facts("raw", channels=4, surveys=True), looked)
-    restored = restore_mosaic(replace(sites, noise=noise), restorer)
+    said: list[str] = []
+    restored = restore_mosaic(replace(sites, noise=noise), restorer, say=said.append)
     seen = (float(restored[0, 0]) - BLACK) / (WHITE - BLACK)
     assert seen == pytest.approx(min(stated * measured, 1) if believed else measured, rel=0.05)
+    assert said == [STATED if believed else MEASURED]
     assert not np.array_equal(restore_mosaic(replace(sites, noise=noise), toy(identity)), restored)
 
 

@@ -1,7 +1,8 @@
 """The page as a visitor meets it: until it is there, and from a click to a cleaned picture and a cleaned sound.
 
-It is started in a process of its own and looked at in Chromium without a window; `CHROMIUM` names another one. What is
-measured first is what a visitor waits for who comes first; the same again has its model loaded.
+It is started in a process of its own and looked at in Chromium without a window; `CHROMIUM` names another one. The
+first paint is when the browser says that it drew the first text or picture; the page is there when its first button
+is. What is measured first is what a visitor waits for who comes first; the same again has its model loaded.
 """
 
 from __future__ import annotations
@@ -33,8 +34,9 @@ MISSING = (
 )
 START = "from denoise.cli import main; main()"
 MEGAPIXELS, SECONDS, RATE = 2.0, 10.0, 16_000
-THERE_S, PICTURE_S, SOUND_S = 3.0, 6.0, 3.0  # wanted
+PAINTED_S, PICTURE_S, SOUND_S = 3.0, 6.0, 3.0  # wanted
 PATIENCE_S = 1800.0
+PAINTED_MS = "performance.timeOrigin + performance.getEntriesByName('first-contentful-paint')[0].startTime"
 
 
 def run(wish: Wish) -> Iterator[Row]:
@@ -43,13 +45,16 @@ def run(wish: Wish) -> Iterator[Row]:
         a_picture(picture)
         a_sound(sound)
         wish.tell("Starting the page")
-        begun = time.perf_counter()
+        begun = time.time()
         with served() as address:
             sheet = chrome.new_page()
             sheet.set_default_timeout(PATIENCE_S * 1000)
             sheet.goto(address)
             sheet.wait_for_selector("#picture-clean")
-            yield row("from the start of its process until the page is there", time.perf_counter() - begun, THERE_S)
+            there = time.time() - begun
+            painted = sheet.evaluate(PAINTED_MS) / 1000 - begun
+            yield row("from the start of its process until the first paint", painted, PAINTED_S)
+            yield row("until the page is there", there)
             yield from cleaned(sheet, "picture", picture, f"{MEGAPIXELS:g} megapixels", PICTURE_S)
             sheet.get_by_role("tab", name="Sound").click()
             yield from cleaned(sheet, "audio", sound, f"{SECONDS:g} s of sound", SOUND_S)
@@ -68,8 +73,8 @@ def cleaned(sheet: Page, room: str, path: Path, what: str, wanted_s: float) -> I
         yield row(f"{what}, {time_}", time.perf_counter() - begun, wanted_s)
 
 
-def row(what: str, seconds: float, wanted_s: float) -> Row:
-    within = "yes" if seconds <= wanted_s else "no"
+def row(what: str, seconds: float, wanted_s: float | None = None) -> Row:
+    within = None if wanted_s is None else "yes" if seconds <= wanted_s else "no"
     return {"what": what, "seconds": round(seconds, 1), "wanted_s": wanted_s, "within": within}
 
 
