@@ -21,6 +21,7 @@ from denoise.noise import cameras
 pytest.importorskip("rawpy")
 
 KINDS = ("test photographs", "photographs of cameras")
+FRAMES = "frames of photographs of cameras"
 
 
 def soft(number: int) -> np.ndarray:
@@ -34,7 +35,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("images")
     for place in (folder / "test_cbsd68", folder / "real_polyu" / "clean"):
         place.mkdir(parents=True)
-        for number in range(2):
+        for number in range(12):
             Image.fromarray(soft(number)).save(place / f"{number}.png")
     return folder
 
@@ -45,6 +46,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bench_raw, "calibrated", lambda: [model()])
     monkeypatch.setattr(bench_raw, "MEGAPIXELS", 0.1)
     monkeypatch.setattr(bench_raw, "ISOS", (800, 6400))
+    monkeypatch.setattr(bench_raw, "SOFT_SIDE", 80)
 
 
 def shelf(place: Path, monkeypatch: pytest.MonkeyPatch, *names: str) -> Path:
@@ -78,7 +80,9 @@ def test_all_methods_are_measured_beside_the_noisy_input(
     assert [row["noise"] for row in rows if row["method"] == "noisy"] == [
         *(f"sony-a7s2-eld, ratio {ratio}, {of}" for ratio in (100, 300) for of in KINDS),
         *(f"daylight, ISO {iso}, {of}" for of in KINDS for iso in (800, 6400)),
+        *(f"sony-a7s2-eld, ratio {ratio}, {FRAMES}" for ratio in (100, 300)),
     ]
+    assert {row["mosaics"] for row in rows if FRAMES in str(row["noise"])} == {"1 of 240×240"}
     assert all(rows[0].keys() == row.keys() for row in rows)
     assert any("BM3D is left out" in line for line in told)
     assert any("dark frames is left out" in line for line in told)

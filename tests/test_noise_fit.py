@@ -35,6 +35,7 @@ from denoise.noise.calibration import (
 from denoise.noise.camera import TILES, Camera, tukey_quantile
 from denoise.noise.photon_transfer import paired, saturated, transfer
 from denoise.noise.picture_laws import Poisson
+from denoise.signals import quartered
 
 ORACLES = Path(__file__).parents[2] / "shared" / "oracles" / "raw"
 BLACK, WHITE = 512, 16383
@@ -365,6 +366,24 @@ def test_a_wrong_black_level_is_seen_in_the_dark(offset: int, seed: int) -> None
     assert abs(found.offset_dn.value - offset) < 4 * found.offset_dn.error
     assert found.read_dn is not None
     assert found.read_dn.value == pytest.approx(3.0, rel=0.1)
+
+
+def black_error_dn(sites: np.ndarray) -> float:
+    return blind_mosaic.black_error(quartered((sites / WHITE).astype(np.float32))) * WHITE
+
+
+@pytest.mark.parametrize("offset", [-6, 0, 4])
+def test_black_is_moved_as_far_as_is_sure(offset: int) -> None:
+    """Neither hot pixels, nor what was cut off at black, are taken for it."""
+    clean = frame(150 * ramp(), 1, gain=1.0, read=3.0).astype(float) - BLACK + offset
+    hot, dice = clean.copy(), np.random.default_rng(0)
+    some = dice.random(hot.shape) < 1e-4
+    hot[some] += dice.exponential(200, int(some.sum()))
+    bright = frame(4000 + 6000 * ramp(), 1, gain=0.5, read=3.0).astype(float) - BLACK + offset
+    found = [black_error_dn(sites) for sites in (clean, hot, bright)]
+    assert found[:2] == pytest.approx([offset, offset], abs=0.6)
+    assert found[2] == 0
+    assert black_error_dn(clean.clip(min=0)) == 0
 
 
 def test_in_the_light_the_black_level_is_not_guessed() -> None:

@@ -222,6 +222,21 @@ def test_where_no_photon_noise_is_seen_no_digits_are_lost() -> None:
         assert float((model.float()(noisy, told) - exact).abs().max()) < 1e-4
 
 
+@torch.no_grad()
+def test_black_that_is_off_is_put_right() -> None:
+    """The noise of so few photons leans to one side, which tells how many there are."""
+    model, dice = Yond(4).eval(), np.random.default_rng(0)
+    model.network = Smooth()
+    clean = 0.02 * np.tile(scene()[:192, :192], (3, 3, 1))
+    noisy = 4e-4 * dice.poisson(clean / 4e-4) + 5e-4 * dice.standard_normal(clean.shape) - 2e-3
+    survey = model.survey([torch.from_numpy(noisy).permute(2, 0, 1)[None].float()])
+    shot, read, offset, light = survey[0, 0].tolist()
+    assert offset == pytest.approx(-2e-3, abs=3e-4)
+    assert shot == pytest.approx(4e-4, rel=0.1)
+    assert read == pytest.approx(2.5e-7, abs=3e-7)
+    assert light == pytest.approx(float(np.quantile(clean, 0.95)), rel=0.1)
+
+
 def dark_scene(times: float) -> tuple[Tensor, Tensor]:
     """So many times less light, the noise being as much less: (clean, noisy)."""
     clean = scene()[:192]

@@ -3,13 +3,14 @@
 The mosaics are centres of test photographs as if they had never been developed, darkened by the ratio, with the noise
 of a camera; its setting goes from mosaic to mosaic through low, middle and high gains. They are neither rounded nor
 cut off but at the limits of the sensor. Photographs of cameras are softer than test photographs and hold places
-without detail, as real raw files do; in a small cut of a busy picture no noise can be told from texture. PSNR is that
-of the mosaic made as bright as it was, and of both developed alike. The peers are told the camera's noise and work
-behind a curve that makes it even (Anscombe's, with its unbiased way back); the models are told nothing, but those
-that can be are there once more, told. Seconds are counted up from these small mosaics; in the last rows they and the
-memory are those of `denoise clean` in a fresh process. Dark frames of yours are used where they lie in raw/darks
-below --data. --limit takes that many photographs, and a DNG of that many megapixels, whose seconds are then counted
-up too. BM3D takes most of the time.
+without detail, as real raw files do; in a small cut of a busy picture no noise can be told from texture. Nor does a
+small cut tell whether black is off: frames of nine photographs do, without the peers, who are told it. PSNR is that of
+the mosaic made as bright as it was, and of both developed alike. The peers are told the camera's noise and work behind
+a curve that makes it even (Anscombe's, with its unbiased way back); the models are told nothing, but those that can be
+are there once more, told. Seconds are counted up from these small mosaics; in the last rows they and the memory are
+those of `denoise clean` in a fresh process. Dark frames of yours are used where they lie in raw/darks below --data.
+--limit takes that many photographs, and a DNG of that many megapixels, whose seconds are then counted up too. BM3D
+takes most of the time.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ from denoise.signals import Mosaic, Noise, SiteNoise, quartered, whole
 RATIOS = (100, 300)
 PHOTOGRAPHS = 6
 BUSY, SOFT = "test photographs", "photographs of cameras"
+FRAMES, ACROSS = "frames of photographs of cameras", 3  # photographs, and as many down
 SIDE, SOFT_SIDE = 256, 512  # photosites
 BLACK = 512.0  # DN
 SHARES = (1 / 6, 1 / 2, 5 / 6)  # of the way from a camera's lowest gain to its highest, in the logarithm
@@ -105,15 +107,21 @@ Method = Callable[[Case], NDArray[np.float32]]
 
 def run(wish: Wish) -> Iterator[Row]:
     cards = cards_of(wish)
-    methods = peers(wish) | models_of(cards, wish)
+    models = models_of(cards, wish)
     for noise, cases in cases_of(wish):
-        height, width = cases[0].mosaic.photosites.shape
-        for name, method in methods.items():
-            wish.tell(f"{noise}: {name}")
-            row: Row = {"noise": noise, "mosaics": f"{len(cases)} of {width}×{height}", "method": name}
-            yield row | measured(cases, method)
+        yield from rows(noise, cases, peers(wish) | models, wish)
+    for noise, cases in frames_of(wish):
+        yield from rows(noise, cases, UNTOUCHED | models, wish)
     for card in cards:
         yield in_full(card, min(wish.limit or MEGAPIXELS, MEGAPIXELS), wish)
+
+
+def rows(noise: str, cases: list[Case], methods: dict[str, Method], wish: Wish) -> Iterator[Row]:
+    height, width = cases[0].mosaic.photosites.shape
+    for name, method in methods.items():
+        wish.tell(f"{noise}: {name}")
+        row: Row = {"noise": noise, "mosaics": f"{len(cases)} of {width}×{height}", "method": name}
+        yield row | measured(cases, method)
 
 
 def measured(cases: list[Case], method: Method) -> Row:
@@ -148,13 +156,13 @@ def photographs(wish: Wish) -> list[Tensor]:
     raise UserError(f"{data}: no photographs; name with --data the folder that holds test_cbsd68 or train_open.")
 
 
-def soft_photographs(wish: Wish) -> list[Tensor]:
+def soft_photographs(wish: Wish, count: int) -> list[Tensor]:
     """As cameras take them, with flat and blurred places: the means of PolyU's many exposures, if they are there."""
     folder = (wish.data or DATA) / REAL_CLEAN
     if not folder.is_dir():
         wish.tell(f"Photographs of cameras are left out: there are none in {folder}.")
         return []
-    return [torch.from_numpy(opened(path)).permute(2, 0, 1) for path in some(folder, wish.limit or PHOTOGRAPHS)]
+    return [torch.from_numpy(opened(path)).permute(2, 0, 1) for path in some(folder, count)]
 
 
 def scene(photograph: Tensor, number: int, side: int) -> Scene:
@@ -165,7 +173,7 @@ def scene(photograph: Tensor, number: int, side: int) -> Scene:
 
 
 def cases_of(wish: Wish) -> Iterator[tuple[str, list[Case]]]:
-    busy, soft = photographs(wish), soft_photographs(wish)
+    busy, soft = photographs(wish), soft_photographs(wish, wish.limit or PHOTOGRAPHS)
     for noise, condition in conditions(wish):
         yield f"{noise}, {BUSY}", shot(scenes(busy, SIDE), condition)
         if soft:
@@ -173,6 +181,22 @@ def cases_of(wish: Wish) -> Iterator[tuple[str, list[Case]]]:
     for what, pictures, side in (BUSY, busy, SIDE), (SOFT, soft, SOFT_SIDE):
         for iso in ISOS if pictures else ():
             yield f"daylight, ISO {iso}, {what}", shot(scenes(pictures, side), partial(by_day, iso))
+
+
+def frames_of(wish: Wish) -> Iterator[tuple[str, list[Case]]]:
+    """One for each gain, in the dark."""
+    each, count = ACROSS**2, min(wish.limit or PHOTOGRAPHS, len(SHARES))
+    photos = [photo for photo in soft_photographs(wish, each * count) if min(photo.shape[1:]) >= SOFT_SIDE]
+    groups = [photos[first : first + each] for first in range(0, len(photos) - each + 1, each)]
+    frames = [scene(side_by_side(group), number, ACROSS * SOFT_SIDE) for number, group in enumerate(groups)]
+    for ratio in RATIOS if frames else ():
+        yield f"{DAYLIGHT}, ratio {ratio}, {FRAMES}", shot(frames, partial(dark, cameras.find(DAYLIGHT), ratio))
+
+
+def side_by_side(photos: list[Tensor]) -> Tensor:
+    parts = [photo[:, :SOFT_SIDE, :SOFT_SIDE] for photo in photos]
+    lines = [torch.cat(parts[first : first + ACROSS], 2) for first in range(0, len(parts), ACROSS)]
+    return torch.cat(lines, 1)
 
 
 def scenes(pictures: list[Tensor], side: int) -> list[Scene]:
@@ -258,7 +282,7 @@ def always(setting: Setting, number: int) -> Setting:
 
 
 def peers(wish: Wish) -> dict[str, Method]:
-    ways: dict[str, Method] = {"noisy": as_it_is}
+    ways = dict(UNTOUCHED)
     for package, name, way in (("skimage", "non-local means", non_local_means), ("bm3d", "BM3D", bm3d)):
         if find_spec(package):
             ways[f"VST + {name}"] = partial(behind_curve, way)
@@ -269,6 +293,9 @@ def peers(wish: Wish) -> dict[str, Method]:
 
 def as_it_is(case: Case) -> NDArray[np.float32]:
     return np.asarray(case.mosaic.photosites)
+
+
+UNTOUCHED: dict[str, Method] = {"noisy": as_it_is}
 
 
 def behind_curve(way: Callable[[NDArray[np.float64]], NDArray[np.float64]], case: Case) -> NDArray[np.float32]:

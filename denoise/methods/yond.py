@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from denoise.blend import mirrored
 from denoise.methods.method import By, Method, method
 from denoise.networks.guided_unet import GuidedUNet
+from denoise.noise.blind_mosaic import black_error
 from denoise.noise.flat_areas import Line, Planes, bounded, coarse, fine, light_of
 from denoise.noise.stabilise import MANY_E, SHIFT, bias_of_many, short_by
 from denoise.restorer import Knob
@@ -76,14 +77,16 @@ class Yond(Method):
 
     @staticmethod
     def measured(signal: Tensor, restored: By) -> Tensor:
-        """The noise line: coarsely from the mosaic (1, 4, h, w), finely beside what the first line restores;
-        neither line above what can be noise."""
-        planes = planes_of(signal)
-        box, light = box_for(planes.shape), light_of(signal)
+        """Black's error, and the noise line: coarsely from the mosaic (1, 4, h, w), finely beside what the first line
+        restores; neither line above what can be noise."""
+        offset = black_error(signal[0].cpu().numpy())
+        lit = signal - offset
+        planes = planes_of(lit)
+        box, light = box_for(planes.shape), light_of(lit)
         first = bounded(coarse(planes, box), planes)
-        beside = restored(padded(signal), told(first, light).to(signal.device))
-        twin = planes_of(beside[..., : signal.shape[2], : signal.shape[3]])
-        return told(bounded(fine(planes, twin, first, box), planes), light)
+        beside = restored(padded(lit), told(first, 0.0, light).to(signal.device))
+        twin = planes_of(beside[..., : lit.shape[2], : lit.shape[3]])
+        return told(bounded(fine(planes, twin, first, box), planes), offset, light)
 
     def short_by(self, algebraic_e: Tensor, read_e: Tensor) -> Tensor:
         """What the algebraic inverse (B, 4, h, w) lacks of the mean number of electrons: from the table, or for many
@@ -142,9 +145,10 @@ def table() -> Tensor:
     return torch.from_numpy(short_by(algebraic, reads.tolist())).float()
 
 
-def told(line: Line, light: float) -> Tensor:
+def told(line: Line, offset: float, light: float) -> Tensor:
     """The same for all colours: (1, 4, 4)."""
-    return torch.tensor([line.gain, line.read_variance, 0.0, light]).clamp(min=0).expand(1, 4, 4).contiguous()
+    known = torch.tensor([max(line.gain, 0.0), max(line.read_variance, 0.0), offset, max(light, 0.0)])
+    return known.expand(1, 4, 4).contiguous()
 
 
 def planes_of(sheet: Tensor) -> Planes:

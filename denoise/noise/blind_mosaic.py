@@ -16,8 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from denoise.noise.photon_transfer import Points, Transfer, cut, fitted
+from denoise.signals import whole
 
 Array = NDArray[np.float64]
+Floats = NDArray[np.float32]
 
 SMALLEST = 64  # px
 LARGE = 400_000  # sites of one colour; smaller mosaics are cut into smaller blocks
@@ -30,6 +32,7 @@ FEWEST_FLAT = 48  # of all
 TEXTURE = 1.2  # differences along rows over those along diagonals; of white noise they are alike
 STRAYING = 1.8  # of the blocks' variances around the line, chance being 1
 VAGUE = 0.2  # relative standard error of the gain from which it is not told
+NOMINAL_DN = 16383.0  # white, where nobody says how a file counts
 TALLEST = 6.0  # standard deviations at which a value is cut before it is cubed
 
 
@@ -120,6 +123,15 @@ def estimate(
     return MosaicNoise(reason=trouble, blocks=len(flat)) if trouble else told(line, flat)
 
 
+def black_error(planes: Floats) -> float:
+    """How far off black is in (4, h, w), where it should be 0 and white 1; the less of it the less sure it is."""
+    found = estimate(whole(planes) * NOMINAL_DN, white_dn=NOMINAL_DN).offset_dn
+    if found is None:
+        return 0.0
+    sure = found.value**2 / (found.value**2 + found.error**2)
+    return sure * found.value / NOMINAL_DN
+
+
 def through(flat: Blocks, step_dn: float, measure: Literal["variance", "beside"] = "variance") -> Transfer:
     variance: Array = getattr(flat, measure)
     return fitted(Points(flat.level, variance - step_dn**2 / 12, np.full(len(flat), float(flat.cells))))
@@ -179,10 +191,10 @@ def offset_of(line: Transfer, flat: Blocks) -> Measured:
 
 
 def blocks_of(mosaic: NDArray[Any], black_dn: Sequence[float] | float, white_dn: float) -> Blocks:
-    """All blocks of all colours that are free of clipping, at white and at the lowest value a file can hold."""
+    """All blocks of all colours that are free of clipping, at white and at the lowest value of all."""
     black = np.broadcast_to(np.asarray(black_dn, np.float64), (4,))
     side = LARGE_SIDE if mosaic.size > 4 * LARGE else SMALL_SIDE
-    lowest = 0 if np.issubdtype(mosaic.dtype, np.integer) else -math.inf
+    lowest = float(mosaic.min())
     planes = (mosaic[site // 2 :: 2, site % 2 :: 2] for site in range(4))
     clear = (unclipped(cut(plane.astype(np.float64), side), lowest, white_dn) for plane in planes)
     values = np.concatenate([measured(blocks, black[site]) for site, blocks in enumerate(clear)])
