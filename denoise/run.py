@@ -286,7 +286,8 @@ def refuse_mosaic(mosaic: Mosaic, facts: Facts, noise: Noise | None) -> None:
 
 
 def noise_survey(cells: Cells, careful: Careful, noise: Noise | None) -> Tensor | None:
-    """Of the noise that is known, or that the file states; less is believed to have been taken away since then."""
+    """Of the noise that is known, or that the file states; less is believed to have been taken away since then. A file
+    does not state how far its black is off."""
     from denoise.noise.flat_areas import usual_variance
 
     stated = noise or cells.mosaic.noise
@@ -298,7 +299,7 @@ def noise_survey(cells: Cells, careful: Careful, noise: Noise | None) -> Tensor 
     measured = picture_survey(cells, careful)
     if float(usual_variance(measured)) > LESS * float(usual_variance(told)):
         careful.say(STATED)
-        return told
+        return torch.cat([told[..., :2], measured[..., 2:]], -1)
     careful.say(MEASURED)
     return measured
 

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from denoise.methods.method import By, Method, method
 from denoise.networks.guided_unet import GuidedUNet
 from denoise.networks.unet_seeindark import UNetSeeInDark
+from denoise.noise.blind_mosaic import black_error
 from denoise.noise.flat_areas import light_of, usual_variance
 from denoise.restorer import Knob
 
@@ -79,17 +80,22 @@ class Eld(Method):
 
     @staticmethod
     def measured(signal: Tensor, restored: By) -> Tensor:
-        """As if all noise were read noise, which it is not: the network has learnt what this measure means."""
-        found = torch.tensor([0.0, float(noise_of(signal)) ** 2, 0.0, light_of(signal)])
-        return found.expand(len(signal), 4, 4).contiguous().to(signal.device)
+        return surveyed(signal, black_error(signal[0].cpu().numpy()))
 
     def loss(self, noisy: Tensor, clean: Tensor, step: int) -> Tensor:
         """The mean error of the brightened picture, in which strong noise does not drown out weak, as in the paper's:
-        a phone's at a hundredth of the light is ten times that of a large sensor."""
-        _, level, light = self.told(self.survey([noisy]))
+        a phone's at a hundredth of the light is ten times that of a large sensor. A crop does not tell black's error,
+        so that the network learns of it."""
+        _, level, light = self.told(torch.cat([surveyed(one, 0.0) for one in noisy.split(1)]))
         restored = noisy + self.lacking(noisy.clamp(max=1), level, light).float()
         strength = (noisy - clean).float().std((1, 2, 3)).clamp(min=LEAST_LEVEL)
         return ((restored - clean).abs().mean((1, 2, 3)) * (USUAL_LEVEL / strength).sqrt()).mean()
+
+
+def surveyed(cells: Tensor, offset: float) -> Tensor:
+    """(1, 4, 4), as if all noise were read noise, which it is not: the network has learnt what this measure means."""
+    found = torch.tensor([0.0, float(noise_of(cells)) ** 2, offset, light_of(cells - offset)])
+    return found.expand(len(cells), 4, 4).contiguous().to(cells.device)
 
 
 def noise_of(cells: Tensor) -> Tensor:
