@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from denoise.methods.method import By, Method, method
-from denoise.networks.guided_unet import GuidedUNet
+from denoise.networks.guided_unet import GuidedUNet, sure
 from denoise.networks.unet_seeindark import UNetSeeInDark
 from denoise.noise.blind_mosaic import black_error
 from denoise.noise.flat_areas import light_of, usual_variance
@@ -76,7 +76,7 @@ class Eld(Method):
             change: Tensor = self.network(cut)
             return change
         restored: Tensor = self.network(cut, level, light)
-        return restored - cut
+        return sure(level / light) * (restored - cut)
 
     @staticmethod
     def measured(signal: Tensor, restored: By) -> Tensor:
@@ -100,5 +100,7 @@ def surveyed(cells: Tensor, offset: float) -> Tensor:
 
 def noise_of(cells: Tensor) -> Tensor:
     """Mean over all blocks of their deviations between diagonal neighbours: little texture gets into it."""
+    if min(cells.shape[2:]) < 2:
+        return torch.zeros(())
     apart = (cells[..., 1:, 1:] - cells[..., :-1, :-1]).float().square() / 2
     return F.avg_pool2d(apart, min(BLOCK, *apart.shape[2:])).sqrt().mean()

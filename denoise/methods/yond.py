@@ -16,13 +16,12 @@ from torch import Tensor, nn
 
 from denoise.blend import mirrored
 from denoise.methods.method import By, Method, method
-from denoise.networks.guided_unet import GuidedUNet
+from denoise.networks.guided_unet import GuidedUNet, sure
 from denoise.noise.blind_mosaic import black_error
 from denoise.noise.flat_areas import Line, Planes, bounded, coarse, fine, light_of
 from denoise.noise.stabilise import MANY_E, SHIFT, bias_of_many, short_by
 from denoise.restorer import Knob
 
-UNSURE = 1.5 / 255  # about as far as the network is off where there is detail; of less noise less is taken away
 STRONGEST = 50 / 255  # noise that the network was trained on
 BRIGHTEST = 2.0  # roots of light that it is shown, in units of the light that all but a few places have
 USUAL_LEVEL = 15 / 255
@@ -68,9 +67,9 @@ class Yond(Method):
         low, high = even(torch.zeros_like(shot), read_e), even(most / shot, read_e)
         span = (high - low).clamp(min=1 / STRONGEST)
         level = noise / span.mean(1, keepdim=True)
-        seen, share = (z - low) / span, level.square() / (level.square() + UNSURE**2)
+        seen = (z - low) / span
         shown = seen.clamp(max=BRIGHTEST)
-        restored = ((seen + share * (self.white(shown, level) - shown)) * span + low).clamp(min=0)
+        restored = ((seen + sure(level) * (self.white(shown, level) - shown)) * span + low).clamp(min=0)
         algebraic = restored.square() / 4 - SHIFT - read_e.square()
         light = shot * (algebraic + self.short_by(algebraic, read_e)).clamp(min=0)
         return unclipped(light, (shot + read).sqrt())

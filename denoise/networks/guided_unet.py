@@ -14,6 +14,7 @@ from torch import Tensor, nn
 PLANES = 4
 DEPTH = 4
 SLOPE = 0.01
+UNSURE = 1.5 / 255  # of the light: about as far as it is off where there is detail; of less noise less is taken away
 
 
 class GuidedUNet(nn.Module):
@@ -50,6 +51,11 @@ class GuidedUNet(nn.Module):
             h = self.get_submodule(f"conv{number}")(h, told)
         restored: Tensor = (self.conv10(h) + x) * safe
         return restored
+
+
+def sure(level: Tensor) -> Tensor:
+    """The share of what it finds that is worth taking away, at that level of the light."""
+    return level.square() / (level.square() + UNSURE**2)
 
 
 class Halved(nn.Module):
