@@ -31,7 +31,7 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> zoo.Card:
         torch.manual_seed(0)
         model = Yond(4)
         for weight in model.parameters():
-            weight.data += 0.05 * torch.randn_like(weight)
+            weight.data += 0.03 * torch.randn_like(weight)
     folder = tmp_path_factory.mktemp("models") / "tiny-raw"
     return card_of(folder, "yond", "width = 4", 'summary = "Tiny."\ndefault = true', weights_of(model))
 
