@@ -108,8 +108,9 @@ Method = Callable[[Case], NDArray[np.float32]]
 def run(wish: Wish) -> Iterator[Row]:
     cards = cards_of(wish)
     models = models_of(cards, wish)
+    beside = peers(wish) | models
     for noise, cases in cases_of(wish):
-        yield from rows(noise, cases, peers(wish) | models, wish)
+        yield from rows(noise, cases, beside, wish)
     for noise, cases in frames_of(wish):
         yield from rows(noise, cases, UNTOUCHED | models, wish)
     for card in cards:
