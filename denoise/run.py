@@ -28,6 +28,7 @@ SHEET_TILES = 6  # each way, in the sample sheet of a large picture
 LESS = 0.25  # share of the variance that a file states, from which it has been denoised since
 STATED = "The noise is what the file states."
 MEASURED = "The file states far more noise than there is; it was measured."
+DARK = "Nearly all of it has less than {light:.1%} of white's light; {model} is made for that: --model {model}."
 
 Tick = Callable[[float], None]
 """Told the share that is done, 0 to 1; may raise Cancelled."""
@@ -182,7 +183,7 @@ def picture_bands(
     context, piece = reach(facts, options, max(picture.height, picture.width))
     rows = spans(picture.height, piece, FADE_PX)
     columns = spans(picture.width, piece, FADE_PX)
-    alone = len(rows) * len(columns) == 1 and facts.kind != "raw"  # a mosaic's padding is not to be measured
+    alone = len(rows) * len(columns) == 1
     if survey is None and facts.surveys and not alone:
         survey = picture_survey(picture, careful)
 
@@ -271,8 +272,11 @@ def restore_mosaic(
     careful = Careful(restorer, options, say)
     refuse_mosaic(mosaic, careful.facts, noise)
     cells, out = Cells(mosaic), np.empty_like(mosaic.photosites)
+    survey = noise_survey(cells, careful, noise) if careful.facts.surveys else None
+    if survey is not None:
+        speak_of_the_dark(survey, careful)
     top = 0
-    for band in picture_bands(cells, careful, options, tick, noise_survey(cells, careful, noise)):
+    for band in picture_bands(cells, careful, options, tick, survey):
         cells.put(band, top, out)
         top += band.shape[1]
     return out
@@ -285,14 +289,14 @@ def refuse_mosaic(mosaic: Mosaic, facts: Facts, noise: Noise | None) -> None:
         raise UserError(f"{facts.name} cannot be told what the noise is; leave that out, or choose another --model.")
 
 
-def noise_survey(cells: Cells, careful: Careful, noise: Noise | None) -> Tensor | None:
+def noise_survey(cells: Cells, careful: Careful, noise: Noise | None) -> Tensor:
     """Of the noise that is known, or that the file states; less is believed to have been taken away since then. A file
-    does not state how far its black is off."""
+    does not state how far its black is off. Even a small mosaic is measured as a whole, for its padding is none."""
     from denoise.noise.flat_areas import usual_variance
 
     stated = noise or cells.mosaic.noise
-    if stated is None or not careful.facts.surveys:
-        return None
+    if stated is None:
+        return picture_survey(cells, careful)
     told = told_noise(stated, sample_sheet(cells))
     if noise is not None:
         return told
@@ -302,6 +306,13 @@ def noise_survey(cells: Cells, careful: Careful, noise: Noise | None) -> Tensor 
         return torch.cat([told[..., :2], measured[..., 2:]], -1)
     careful.say(MEASURED)
     return measured
+
+
+def speak_of_the_dark(survey: Tensor, careful: Careful) -> None:
+    """Where the card names another model for files that are darker than this one's."""
+    darker = careful.facts.card.get("darker")
+    if darker and float(survey[..., 3].max()) < darker["than"]:
+        careful.say(DARK.format(light=darker["than"], model=darker["model"]))
 
 
 def told_noise(noise: Noise, sheet: Tensor) -> Tensor:

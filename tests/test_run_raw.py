@@ -22,7 +22,7 @@ from toys import GAIN, Toy, box_blur, facts, gain, identity, seeded_picture
 from denoise.errors import BadFile, Cancelled, UserError
 from denoise.media.raw import open_raw
 from denoise.noise.camera import in_tile, repeated
-from denoise.run import MEASURED, STATED, Options, restore_mosaic, told_noise
+from denoise.run import DARK, MEASURED, STATED, Options, restore_mosaic, told_noise
 from denoise.signals import Cells, Mosaic, SiteNoise
 
 pytest.importorskip("rawpy")
@@ -191,6 +191,17 @@ def test_what_the_file_states_is_believed_unless_there_is_far_less(stated: float
     assert seen == pytest.approx(min(stated * measured, 1) if believed else measured, rel=0.05)
     assert said == [STATED if believed else MEASURED]
     assert not np.array_equal(restore_mosaic(replace(sites, noise=noise), toy(identity)), restored)
+
+
+@pytest.mark.parametrize(("than", "said"), [(1.1, True), (1.0, False)])
+def test_another_model_for_the_dark_is_named(than: float, said: bool) -> None:
+    """By the card; `looked` finds as much light as white has."""
+    card = {"darker": {"than": than, "model": "owl"}}
+    heard: list[str] = []
+    restore_mosaic(
+        mosaic(), Toy(seen_noise, facts("raw", channels=4, surveys=True, card=card), looked), say=heard.append
+    )
+    assert heard == ([DARK.format(light=than, model="owl")] if said else [])
 
 
 # The command

@@ -116,15 +116,17 @@ class Pairs:
         return PAIRINGS[noise](self.crop(dice, self.soft.get(noise, 0.0)), dice)
 
     def crop(self, dice: Random, soft: float = 0.0) -> Tensor:
-        """Half of them shrunk, half of them the busiest of a few: photographs are judged where there is detail."""
-        tries = [self.cut(dice) for _ in range(dice.choice((1, 4)))]
-        picture = recoloured(turned(max(tries, key=busyness), dice), dice)
-        picture = softened(picture, dice) if dice.random() < soft else picture
+        """Half of them shrunk, half of them the busiest of a few: photographs are judged where there is detail.
+        Large photographs are mostly flat, and soft ones all shrunk first, which takes their own grain away."""
+        if dice.random() < soft:
+            picture = softened(recoloured(turned(self.cut(dice, 2), dice), dice), dice)
+        else:
+            tries = [self.cut(dice, dice.choice((1, 2))) for _ in range(dice.choice((1, 4)))]
+            picture = recoloured(turned(max(tries, key=busyness), dice), dice)
         return tinted(picture, dice) if dice.random() < self.tinted else picture
 
-    def cut(self, dice: Random) -> Tensor:
+    def cut(self, dice: Random, shrink: int) -> Tensor:
         photo = dice.choice(self.photographs.training)
-        shrink = dice.choice((1, 2))
         side = self.patch * shrink
         if min(photo.shape[1:]) < side:
             side, shrink = self.patch, 1
