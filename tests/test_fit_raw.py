@@ -14,8 +14,10 @@ from denoise import zoo
 from denoise.fit import recipes
 from denoise.fit.loop import LOG
 from denoise.fit.pictures import Photographs
-from denoise.fit.raw import RawPairs
+from denoise.fit.raw import RawPairs, rooted
 from denoise.fit.unprocess import GAMMA, Developed, planes, without_curve
+from denoise.methods.yond import BRIGHTEST
+from denoise.noise.flat_areas import light_of
 
 RECIPE = """
 [data]
@@ -100,6 +102,19 @@ def test_the_noise_is_white_and_as_strong_as_drawn(photographs: Path) -> None:
     assert abs(float((noise[..., 1:] * noise[..., :-1]).mean() / noise.square().mean())) < 0.05
     assert float(clean.min()) >= 0
     assert float(clean.max()) <= 1
+
+
+def test_roots_of_light_are_as_yond_shows_them(photographs: Path) -> None:
+    """Whatever the exposure, and lamps within bounds."""
+    cells = RawPairs(Photographs.of(photographs), (1.0, 1.0), 1, 64).cells(Random(3))
+    roots = rooted(cells)
+    assert torch.allclose(rooted(cells / 16), roots, atol=1e-5)
+    light = light_of(cells[None])
+    assert torch.allclose(roots.square() * light, cells, atol=1e-5)
+    cells[:, :2, :2] = 100 * light
+    assert float(rooted(cells).max()) == BRIGHTEST
+    shown = RawPairs(Photographs.of(photographs), (1.0, 1.0), 1, 64, even=1.0).shown(cells, Random(0))
+    assert torch.equal(shown, rooted(cells))
 
 
 def test_some_crops_are_soft(photographs: Path) -> None:

@@ -16,9 +16,11 @@ from denoise.fit.loop import Scores, Validate
 from denoise.fit.pictures import Photographs, busyness, centre, turned
 from denoise.fit.unprocess import Developed, planes, shrunk
 from denoise.methods.method import Method
-from denoise.methods.yond import Yond
+from denoise.methods.yond import BRIGHTEST, Yond
+from denoise.noise.flat_areas import light_of
 
 LEVELS = {f"s{sigma}": sigma / 255 for sigma in (1, 5, 15, 50)}  # standard deviations that weights are chosen by
+LEAST_LIGHT = 1e-3  # of white; a crop that is darker stays so
 
 
 @dataclass(frozen=True)
@@ -31,10 +33,11 @@ class RawPairs:
     patch: int
     seed: int = 0
     soft: float = 0.0  # share of the crops as soft as large photographs are
+    even: float = 0.0  # share of the crops as the transform shows them that makes photons even
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:
         dice = Random(f"{self.seed}/{step}")
-        clean = torch.stack([self.cells(dice) for _ in range(self.batch)])
+        clean = torch.stack([self.shown(self.cells(dice), dice) for _ in range(self.batch)])
         sigmas = torch.tensor([log_uniform(dice, *self.sigma) / 255 for _ in range(self.batch)])
         noise = seeds.normal_like(clean, dice.randrange(1 << 31))
         return clean + sigmas[:, None, None, None] * noise, clean
@@ -46,6 +49,9 @@ class RawPairs:
         part = softened(part, dice) if self.soft and dice.random() < self.soft else part
         return planes(turned(Developed.drawn(dice).undone(part), dice))
 
+    def shown(self, cells: Tensor, dice: Random) -> Tensor:
+        return rooted(cells) if self.even and dice.random() < self.even else cells
+
     def cut(self, dice: Random) -> Tensor:
         photo = dice.choice(self.photographs.training)
         shrink = dice.choice((1, 2)) if min(photo.shape[1:]) >= 4 * self.patch else 1
@@ -55,10 +61,17 @@ class RawPairs:
         return shrunk(part) if shrink == 2 else part
 
 
+def rooted(cells: Tensor) -> Tensor:
+    """Roots of light, as many photons leave nothing else, in units of the light that all but a few places have."""
+    light = max(light_of(cells[None]), LEAST_LIGHT)
+    return (cells.clamp(min=0) / light).sqrt().clamp(max=BRIGHTEST)
+
+
 def raw_validation(photographs: Photographs, count: int, side: int = 256) -> Iterator[tuple[str, Tensor, Tensor]]:
-    """(level, noisy, clean) batches: the centres of the busiest photographs kept aside."""
+    """(level, noisy, clean) batches: centres of the busiest photographs kept aside, every other softened; as roots."""
     centres = sorted((centre(photo, side) for photo in photographs.validation), key=busyness)[-count:]
-    clean = torch.stack([planes(Developed.drawn(Random(index)).undone(part)) for index, part in enumerate(centres)])
+    seen = [softened(part, Random(index)) if index % 2 else part for index, part in enumerate(centres)]
+    clean = torch.stack([rooted(planes(Developed.drawn(Random(i)).undone(part))) for i, part in enumerate(seen)])
     for number, (name, sigma) in enumerate(LEVELS.items()):
         yield name, clean + sigma * seeds.normal_like(clean, 100 + number), clean
 
