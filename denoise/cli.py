@@ -6,6 +6,7 @@ stdout is data, stderr is talk; exit codes: 0 done, 2 wrong use or nothing but w
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from denoise.atomic import REASONS
 from denoise.devices import give_way
 from denoise.errors import Cancelled, UserError
 from denoise.noise_cli import app as noise  # typer alone: what its commands need, they import themselves
@@ -54,6 +56,10 @@ class Faces(TyperGroup):
         except (KeyboardInterrupt, Cancelled):
             say("Cancelled.")
             raise typer.Exit(130) from None
+        except OSError as trouble:
+            if trouble.errno != errno.ENAMETOOLONG:
+                raise
+            say(f"{trouble.filename}: {REASONS[errno.ENAMETOOLONG]}")
         raise typer.Exit(2)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -63,6 +63,14 @@ class Picture:
     def channels(self) -> int:
         return int(self.pixels.shape[2])
 
+    @property
+    def is_float(self) -> bool:
+        return not np.issubdtype(self.pixels.dtype, np.integer)
+
+    def beside(self, other: Picture) -> Picture:
+        """Of two float pictures that are compared, one says for both what white is; no file states it."""
+        return replace(self, white=other.white) if self.is_float and other.is_float else self
+
     def region(self, rows: slice = slice(None), columns: slice = slice(None)) -> Tensor:
         """That part as a C×H×W tensor where white is 1."""
         import torch
@@ -73,7 +81,7 @@ class Picture:
     def quantise(self, restored: Tensor) -> Samples:
         """C×H×W values, white is 1, back in this picture's own type and layout."""
         values = restored.permute(1, 2, 0).numpy() * np.float32(self.white)
-        if np.issubdtype(self.pixels.dtype, np.integer):
+        if not self.is_float:
             return np.clip(np.rint(values), 0, self.white).astype(self.pixels.dtype)
         return values.astype(self.pixels.dtype)
 

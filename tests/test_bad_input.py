@@ -20,6 +20,8 @@ import tifffile
 from shelf import RATE, denoise, during, photo, shelve, tone, tree
 from typer.testing import Result
 
+from denoise.media.find import files_below
+
 
 @pytest.fixture(autouse=True)
 def shelf(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
@@ -430,3 +432,22 @@ def test_measure_wants_originals_that_fit(tmp_path: Path) -> None:
     for reference, word in ((b, "of one size"), (sound, "its reference is a sound"), (tmp_path / "x", "no such file")):
         refused_and_untouched(tmp_path, (word,), "measure", a, "-r", reference)
     refused_and_untouched(tmp_path, ("no b.png in",), "measure", photo(tmp_path / "b.png"), "-r", tmp_path / "2")
+
+
+def test_pipes_are_no_files(tmp_path: Path) -> None:
+    """Whoever opens one waits for ever."""
+    os.mkfifo(tmp_path / "a.png")
+    photo(tmp_path / "b.png")
+    assert [path.name for path in files_below(tmp_path, pytest.fail)] == ["b.png"]
+
+
+def test_names_that_are_too_long_are_said_to_be(tmp_path: Path) -> None:
+    long = "ん" * 84  # 252 bytes; 255 are the most
+    photo(tmp_path / f"{long[:82]}.png")
+    photo(tmp_path / "short.png")
+    ran = denoise("clean", tmp_path)
+    assert ran.exit_code == 3, ran.stderr
+    assert "that name is too long" in ran.stderr
+    assert (tmp_path / "short.clean.png").exists()
+    for command in ("clean", "inspect", "measure"):
+        refused(denoise(command, f"{long}.png"), "that name is too long; choose a shorter one.")

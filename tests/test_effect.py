@@ -8,10 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import tifffile
 from PIL import Image
 from shelf import denoise, photo, shelve, tree
 
 from denoise.measure.effect import Listener, Onlooker, sound_effect
+from denoise.media.picture import white_of
 from denoise.signals import Audio, Picture
 
 RATE = 16_000
@@ -135,6 +137,22 @@ def test_the_residual_of_a_picture_lies_around_grey_and_is_not_cleaned_by_the_ne
     before = tree(tmp_path)
     assert denoise("clean", tmp_path, "--residual").exit_code == 0
     assert tree(tmp_path) == before
+
+
+@pytest.mark.usefixtures("shelf")
+def test_counts_are_compared_in_one_scale(tmp_path: Path) -> None:
+    """No float file says what is white; of two that are compared, one must say it for both."""
+    noisy = np.random.default_rng(0).uniform(0, 4000, (40, 50)).astype(np.float32)
+    tifffile.imwrite(tmp_path / "a.tif", noisy)
+    assert denoise("clean", tmp_path / "a.tif", "--residual").exit_code == 0
+    taken, cleaned = (tifffile.imread(tmp_path / f"a.clean{kind}.tif") for kind in (".residual", ""))
+    assert np.allclose(taken - taken.mean(), (noisy - cleaned) - (noisy - cleaned).mean(), atol=1)
+    white = white_of(noisy[..., None])
+    expected = -20 * np.log10(np.sqrt(np.mean((noisy - cleaned) ** 2)) / white)
+    for words in (["compare", tmp_path / "a.tif"], ["measure", "-r", tmp_path / "a.tif"]):
+        numbers = json.loads(denoise(*words, tmp_path / "a.clean.tif", "--json").stdout)
+        found = numbers.get("psnr_between_db") or numbers["mean"]["psnr"]
+        assert found == pytest.approx(expected, abs=0.05)
 
 
 def test_a_residual_needs_the_noisy_file(tmp_path: Path) -> None:

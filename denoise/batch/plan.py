@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
+from denoise.atomic import REASONS
 from denoise.errors import UserError
 from denoise.media.find import NAMES, files_below, kind_of, known, raw_ending, result_name, writable
 from denoise.media.raw import RESULTS, is_mosaic
 from denoise.signals import Kind
 
+TOO_LONG = REASONS[errno.ENAMETOOLONG]
 MARK = ".clean"  # of results that lie beside their input: voice.clean.wav
 TAKEN = ".residual"  # of what was taken away, beside the result: voice.clean.residual.wav
 
@@ -77,12 +80,13 @@ def plan(
         refuse_developing(founds, develop, in_place, residual)
     place = placing(paths, out, in_place, develop)
     jobs = [replace(job, residual=residual) for found in founds for job in jobs_of(found, place)]
+    jobs, unnamed = nameable(jobs)
     real = real_paths()
     jobs, results = without_results(unique(jobs, real))
     refuse_collisions(jobs, in_place, real)
     refuse_residuals(jobs)
-    failures = tuple(failure for found in founds for failure in found.failures)
-    return Plan(tuple(jobs), failures, sum(found.left_alone for found in founds) + results)
+    failures = [failure for found in founds for failure in found.failures]
+    return Plan(tuple(jobs), (*failures, *unnamed), sum(found.left_alone for found in founds) + results)
 
 
 # What is there
@@ -188,6 +192,21 @@ def jobs_of(found: Found, place: Placing) -> Iterator[Job]:
 
 
 # What would go wrong
+
+
+def nameable(jobs: Sequence[Job]) -> tuple[list[Job], list[Failure]]:
+    """Without those whose results cannot have the names that they ought to have."""
+    long = [job for job in jobs if any(too_long(target) for target in job.targets)]
+    kept = [job for job in jobs if job not in long] if long else list(jobs)
+    return kept, [Failure(job.source, f"its result would be {job.target.name}: {TOO_LONG}") for job in long]
+
+
+def too_long(path: Path) -> bool:
+    try:
+        path.lstat()
+    except OSError as trouble:
+        return trouble.errno == errno.ENAMETOOLONG
+    return False
 
 
 def refuse_developing(founds: Sequence[Found], develop: str, in_place: bool, residual: bool) -> None:

@@ -54,8 +54,8 @@ def raw_residual(job: Job, target: Path) -> None:
 
 
 def around_grey(before: Picture, after: Picture) -> Samples:
-    change = before.pixels / np.float32(before.white) - after.pixels / np.float32(after.white)
+    change = before.pixels / np.float32(before.white) - after.pixels / np.float32(after.beside(before).white)
     values = (change + np.float32(MIDDLE)) * np.float32(before.white)
-    if np.issubdtype(before.pixels.dtype, np.integer):
+    if not before.is_float:
         values = np.clip(np.rint(values), 0, before.white)
     return values.astype(before.pixels.dtype)

@@ -69,7 +69,8 @@ def decibel(power: float) -> float:
 
 
 def compare_pictures(noisy: Path, cleaned: Path, draws: Draws | None, mapping: NoiseMap | None) -> Comparison:
-    before, after = (values(picture_of(path)) for path in (noisy, cleaned))
+    first = picture_of(noisy)
+    before, after = values(first), values(picture_of(cleaned).beside(first))
     if before.shape != after.shape:
         raise BadFile(f"{size(noisy, before)} and {size(cleaned, after)}; only pictures of one size can be compared.")
     return Comparison(picture_numbers(before, after), picture_drawing(before, after, draws, mapping))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ class Signal:
     kind: Kind
     parts: tuple[Values, ...]
     rate: int | None = None
+    whites: tuple[float, ...] = ()  # of float pictures, what was taken for white
 
 
 def signal_of(path: Path) -> Signal:
@@ -44,8 +45,10 @@ def signal_of(path: Path) -> Signal:
     if kind == "picture":
         from denoise.media.picture import open_picture
 
-        pages = open_picture(path)
-        return Signal(kind, tuple(planes(pages.page(number).picture) for number in range(pages.pages)))
+        file = open_picture(path)
+        pages = [file.page(number).picture for number in range(file.pages)]
+        whites = tuple(page.white for page in pages if page.is_float)
+        return Signal(kind, tuple(planes(page) for page in pages), whites=whites)
     if kind == "audio":
         from denoise.media.sound import open_sound
 
@@ -74,6 +77,7 @@ def scored(path: Path, reference: Path | None, names: Sequence[str]) -> dict[str
     clean = signal_of(reference) if reference else None
     if clean is not None:
         check_alike(signal, clean)
+        signal = in_white_of(signal, clean)
     fitting = [name for name in names if SCORES[name].kind == signal.kind]
     others = clean.parts if clean else (None,) * len(signal.parts)
     rows = [
@@ -106,6 +110,14 @@ def check_alike(signal: Signal, clean: Signal) -> None:
     ours, theirs = ([part.shape for part in each.parts] for each in (signal, clean))
     if ours != theirs:
         raise BadFile(f"{sizes(ours)} here and {sizes(theirs)} in the reference; both must be of one size.")
+
+
+def in_white_of(signal: Signal, clean: Signal) -> Signal:
+    """No float file states its white: the reference says for both what it is."""
+    if not signal.whites or len(signal.whites) != len(clean.whites):
+        return signal
+    scales = [np.float32(mine / true) for mine, true in zip(signal.whites, clean.whites, strict=True)]
+    return replace(signal, parts=tuple(part * scale for part, scale in zip(signal.parts, scales, strict=True)))
 
 
 def sizes(shapes: Sequence[tuple[int, ...]]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator
 from importlib import import_module
 from pathlib import Path
@@ -16,6 +17,7 @@ MEDIA: dict[Kind, str] = {
     "audio": "denoise.media.sound",
     "raw": "denoise.media.raw",
 }
+NOWHERE = 0  # no kind of file: a link that leads to none
 NAMES: dict[Kind, str] = {"picture": "picture", "audio": "sound", "raw": "raw file"}
 
 
@@ -65,7 +67,7 @@ def raw_ending(develop: str | None) -> str:
 
 
 def files_below(folder: Path, refused: Callable[[Path, OSError], None]) -> Iterator[Path]:
-    """Every file at any depth, in order of name; hidden ones left out, linked folders entered once."""
+    """Every file at any depth, in order of name; hidden ones and pipes left out, linked folders entered once."""
     waiting, seen = [folder], set[tuple[int, int]]()
     while waiting:
         place = waiting.pop()
@@ -78,13 +80,14 @@ def files_below(folder: Path, refused: Callable[[Path, OSError], None]) -> Itera
         if (status.st_dev, status.st_ino) in seen:
             continue
         seen.add((status.st_dev, status.st_ino))
-        visible = [entry for entry in entries if not entry.name.startswith(".")]
-        yield from (Path(entry.path) for entry in visible if not is_folder(entry))
-        waiting += [Path(entry.path) for entry in reversed(visible) if is_folder(entry)]
+        visible = [(Path(entry.path), mode_of(entry)) for entry in entries if not entry.name.startswith(".")]
+        yield from (path for path, mode in visible if mode in (stat.S_IFREG, NOWHERE))
+        waiting += [path for path, mode in reversed(visible) if mode == stat.S_IFDIR]
 
 
-def is_folder(entry: os.DirEntry[str]) -> bool:
+def mode_of(entry: os.DirEntry[str]) -> int:
+    """What kind of file it is, links followed."""
     try:
-        return entry.is_dir()
-    except OSError:  # a link that leads to itself
-        return False
+        return stat.S_IFMT(entry.stat().st_mode)
+    except OSError:
+        return NOWHERE
