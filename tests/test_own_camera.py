@@ -55,9 +55,31 @@ def test_the_fixed_pattern_goes(tmp_path: Path) -> None:
     setting = replace(SETTING, camera=replace(CAMERA, pattern_dn=torch.from_numpy(pattern)))
     left = without_pattern(source, setting).photosites
     assert float(np.abs(left - clean).max()) <= 0.5
-    small = replace(SETTING, camera=replace(CAMERA, pattern_dn=torch.zeros(10, 10)))
-    with pytest.raises(UserError, match="differ in size: 80×64 and 10×10"):
-        without_pattern(source, small)
+    for height, width in ((10, 10), (100, 100)):
+        other = replace(SETTING, camera=replace(CAMERA, pattern_dn=torch.zeros(height, width)))
+        with pytest.raises(UserError, match=f"differ in size: 80×64 and {width}×{height}"):
+            without_pattern(source, other)
+
+
+def test_the_fixed_pattern_goes_as_far_as_the_noise_does(tmp_path: Path) -> None:
+    path = dng(tmp_path / "a.dng")
+    file = camera_file(tmp_path / "my.toml", setting=replace(SETTING, pattern=tmp_path / "pattern.npy"))
+    np.save(tmp_path / "pattern.npy", np.random.default_rng(0).normal(0, 40, (64, 80)).astype(np.float32))
+    found = {}
+    for strength in (0, 0.5, 1):
+        words = ["-o", f"{tmp_path}/{strength}/", "-m", "toy-raw", "--camera", file, "--strength", strength]
+        assert denoise("clean", path, *words).exit_code == 0
+        found[strength] = open_raw(tmp_path / str(strength) / "a.dng").photosites.astype(float)
+    assert np.array_equal(found[0], open_raw(path).photosites)
+    assert np.abs(found[1] - found[0]).max() > 40
+    assert np.abs(found[0.5] - (found[0] + found[1]) / 2).max() <= 1
+
+
+@pytest.mark.parametrize(("black", "white_dn"), [(BLACK, (WHITE - BLACK) / 4), (BLACK + 500, WHITE - BLACK)])
+def test_another_mode_of_the_camera_is_refused(tmp_path: Path, black: float, white_dn: float) -> None:
+    other = replace(SETTING, black_dn=(black,) * 4, camera=replace(CAMERA, white_dn=white_dn))
+    with pytest.raises(UserError, match="in the mode that the file was taken in"):
+        OwnCamera.of(camera_file(tmp_path / "my.toml", setting=other)).told(open_raw(dng(tmp_path / "a.dng")))
 
 
 def test_what_is_told_changes_what_is_cleaned(tmp_path: Path) -> None:

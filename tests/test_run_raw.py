@@ -240,6 +240,14 @@ def test_a_raw_file_becomes_a_dng(shelf: Path, tmp_path: Path) -> None:
     assert tags["NoiseReductionApplied"].value == (10000, 10000)
 
 
+def test_nobody_knows_what_noise_is_left_where_a_knob_was_turned(shelf: Path, tmp_path: Path) -> None:
+    path = dng(tmp_path / "a.dng", more=[(51041, "d", 2, (1e-3, 2e-6), True)])
+    assert denoise("clean", path, "--model", "toy-raw", "--set", "detail=0.5").exit_code == 0
+    tags = tifffile.TiffFile(tmp_path / "a.clean.dng").pages.first.pages[0].tags
+    assert not {"NoiseReductionApplied", "NoiseProfile"} & {tag.name for tag in tags}
+    assert open_raw(tmp_path / "a.clean.dng").noise is None
+
+
 def test_nothing_is_changed_at_strength_0(shelf: Path, tmp_path: Path) -> None:
     path = dng(tmp_path / "a.dng", photosites(63, 81, "GBRG"), "GBRG")
     assert denoise("clean", path, "--model", "toy-raw", "--strength", 0).exit_code == 0

@@ -104,8 +104,9 @@ def clean_raw(job: Job, ready: Ready, tick: Tick, say: Say) -> Done:
     source = raw.open_raw(job.source)
     mosaic, noise = ready.camera.told(source) if ready.camera else (source.mosaic, None)
     found = restore_mosaic(mosaic, ready.restorer, ready.options, tick, say, noise)
-    restored = source.mosaic.counted(found)
-    notes = raw.save(job.target, source, restored, ready.options.strength)
+    kept = (1 - ready.options.strength) * (source.photosites - mosaic.photosites) if ready.camera else 0
+    restored = source.mosaic.counted(found + kept)
+    notes = raw.save(job.target, source, restored, ready.share_taken)
     return done(source.notes, notes, mosaic_effect(source.mosaic, restored))
 
 

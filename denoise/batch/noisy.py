@@ -158,7 +158,7 @@ def to_mosaic(order: Order) -> Answer:
         return law.describe(), []
     from denoise.media.raw import open_raw, save
 
-    return law.describe(), save(order.out, open_raw(order.path), noisy)
+    return law.describe(), save(order.out, open_raw(order.path), noisy, strength=None)
 
 
 def from_words(order: Order) -> tuple[Camera, Tile]:

@@ -13,6 +13,8 @@ from denoise.noise.calibration import Calibration
 from denoise.noise.camera_file import CameraFile, read
 from denoise.signals import Mosaic, Noise, SiteNoise
 
+COUNTS_ALIKE = 1.1  # times; another number of bits is twice as much at least
+BLACK_LIES_OFF = 0.02  # of white less black; no camera's black moves so far
 QUANTISED = 1 / 12  # variance of rounding, of a squared step
 
 
@@ -41,9 +43,22 @@ class OwnCamera:
             )
         return found
 
+    def refuse_another_mode(self, source: RawFile, setting: Calibration) -> None:
+        """Where it counts otherwise, in fewer bits for one, a DN means something else."""
+        black, white = max(source.mosaic.black), source.mosaic.white
+        span, measured = white - black, setting.camera.white_dn
+        lies_off = any(setting.black_dn) and abs(max(setting.black_dn) - black) > BLACK_LIES_OFF * span
+        if lies_off or not 1 / COUNTS_ALIKE < span / measured < COUNTS_ALIKE:
+            lowest, highest = max(setting.black_dn), max(setting.black_dn) + measured
+            raise UserError(
+                f"{source.path} counts from {black:.0f} to {white:.0f}, and {self.path} was measured from {lowest:.0f} "
+                f"to {highest:.0f}; measure the camera in the mode that the file was taken in."
+            )
+
     def told(self, source: RawFile) -> tuple[Mosaic, Noise]:
         """The mosaic without its fixed pattern, and what noise is left."""
         setting = self.setting_for(source)
+        self.refuse_another_mode(source, setting)
         return without_pattern(source, setting), noise_of(setting, source.mosaic)
 
 
@@ -61,12 +76,12 @@ def noise_of(setting: Calibration, mosaic: Mosaic) -> Noise:
 
 
 def without_pattern(source: RawFile, setting: Calibration) -> Mosaic:
-    """Less what is the same in every dark frame."""
+    """Less what is the same in every dark frame, of which the whole sensor or its visible part was measured."""
     mosaic, pattern = source.mosaic, setting.camera.pattern_dn
     if pattern is None:
         return mosaic
-    top, left = source.margins
-    part = pattern.numpy()[top : top + mosaic.height, left : left + mosaic.width]
+    (top, left), (height, width) = source.margins, mosaic.photosites.shape
+    part = pattern.numpy()[top : top + height, left : left + width] if any(source.margins) else pattern.numpy()
     if part.shape != mosaic.photosites.shape:
         part = pattern.numpy()
     if part.shape != mosaic.photosites.shape:

@@ -72,6 +72,13 @@ class Ready:
     camera: OwnCamera | None = None
     notes: tuple[str, ...] = ()  # on what does the work
 
+    @property
+    def share_taken(self) -> float | None:
+        """Of the noise; nobody knows it where a knob was turned."""
+        facts = self.restorer.facts
+        turned = facts.settings(self.options.knobs) != facts.settings({})
+        return None if turned else self.options.strength
+
 
 def ready(recipe: Recipe, kinds: Iterable[Kind], say: Say | None = None) -> dict[Kind, Ready]:
     """What cleans each kind. A knob is given to the models that have it; one that none has is refused."""

@@ -274,10 +274,10 @@ def matrix_of(values: NDArray[Any]) -> Matrix | None:
 # Out
 
 
-def save(target: Path, source: RawFile, photosites: Samples, strength: float = 0.0) -> list[str]:
+def save(target: Path, source: RawFile, photosites: Samples, strength: float | None = 0.0) -> list[str]:
     """The mosaic as a DNG, or what its name asks for; whole or not at all. The answer tells what could not be kept.
 
-    `strength`: the share of the noise that was taken away.
+    `strength`: the share of the noise that was taken away; None where nobody knows how much is in it now.
     """
     refuse_ending(target)
     mosaic = replace(source.mosaic, photosites=photosites, noise=left_of(source.mosaic, strength))
@@ -299,9 +299,9 @@ def is_mosaic(target: Path) -> bool:
     return name.endswith(RESULT_SUFFIX) and not name.endswith(LINEAR)
 
 
-def left_of(mosaic: Mosaic, strength: float) -> Noise | None:
+def left_of(mosaic: Mosaic, strength: float | None) -> Noise | None:
     """What is left of the noise that the file told: of all that was taken away, the steps of the file."""
-    if mosaic.noise is None:
+    if mosaic.noise is None or strength is None:
         return None
     kept, step = (1 - strength) ** 2, 1 / (mosaic.white - max(mosaic.black))
     red, first, second, blue = (
@@ -318,7 +318,7 @@ def save_dng(target: Path, content: Content) -> list[str]:
     return []
 
 
-def mosaic_content(source: RawFile, mosaic: Mosaic, strength: float) -> Content:
+def mosaic_content(source: RawFile, mosaic: Mosaic, strength: float | None) -> Content:
     from denoise.media.develop import preview
     from denoise.media.formats.dng import Content
 
@@ -345,7 +345,7 @@ def in_tile(mosaic: Mosaic) -> tuple[float, ...]:
     return tuple(of[letter] for letter in mosaic.cfa)
 
 
-def linear_content(source: RawFile, mosaic: Mosaic, strength: float) -> Content:
+def linear_content(source: RawFile, mosaic: Mosaic, strength: float | None) -> Content:
     from denoise.media.develop import linear, preview
     from denoise.media.formats.dng import Content
 

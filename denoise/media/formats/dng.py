@@ -47,7 +47,7 @@ class Content:
     black: tuple[float, ...]  # DN: for each place of the tile, or one
     white: float
     preview: tuple[bytes, int, int]  # JPEG, width, height
-    reduced: float  # share of the noise that was taken away
+    reduced: float | None  # share of the noise that was taken away, where it is known
     noise: Noise | None  # what is left
 
     @property
@@ -146,7 +146,8 @@ def sensor(content: Content, layout: ifd.Layout, pieces: Pieces) -> Iterator[ifd
         yield from filter_of(content.raw.cfa, layout)
     yield from levels(content, layout)
     yield from kept(content, layout)
-    yield ifd.ratios(layout, REDUCED, [content.reduced], ifd.RATIONAL)
+    if content.reduced is not None:
+        yield ifd.ratios(layout, REDUCED, [content.reduced], ifd.RATIONAL)
     if content.noise is not None:
         yield ifd.doubles(layout, NOISE_PROFILE, profile(content.noise))
 
