@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -246,6 +248,20 @@ def test_nobody_knows_what_noise_is_left_where_a_knob_was_turned(shelf: Path, tm
     tags = tifffile.TiffFile(tmp_path / "a.clean.dng").pages.first.pages[0].tags
     assert not {"NoiseReductionApplied", "NoiseProfile"} & {tag.name for tag in tags}
     assert open_raw(tmp_path / "a.clean.dng").noise is None
+
+
+def test_a_mosaic_in_a_grey_tiff_is_said_to_be_one(shelf: Path, tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "mosaic.tif", photosites(noise=0))
+    tifffile.imwrite(tmp_path / "grey.tif", np.full((64, 80), 999, np.uint16))
+    for name, said in (("mosaic", True), ("grey", False)):
+        ran = denoise("clean", tmp_path / f"{name}.tif")
+        assert ("raw mosaic" in ran.stderr) == said
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names are bytes on Linux only")
+def test_any_name_will_do(tmp_path: Path) -> None:
+    path = dng(tmp_path / "a.dng").rename(tmp_path / os.fsdecode(b"bad\xff.dng"))
+    assert open_raw(path).iso == 800
 
 
 def test_nothing_is_changed_at_strength_0(shelf: Path, tmp_path: Path) -> None:

@@ -23,6 +23,10 @@ Tick = Callable[[float], None]
 Say = Callable[[str], None]
 
 SILENT = "It is all silent: there was nothing to clean."
+MOSAIC = (
+    "Its pixels look like those of a camera's raw mosaic, which is no picture: cleaned as one it loses its colours; "
+    "give the camera's own file, or a DNG."
+)
 CANNOT_READ = {
     errno.EACCES: "no permission to read it; change its rights or ask its owner.",
     errno.EPERM: "no permission to read it; change its rights or ask its owner.",
@@ -51,7 +55,10 @@ def clean_file(job: Job, ready: Ready, tick: Tick, say: Say) -> Done:
 def clean_picture(job: Job, ready: Ready, tick: Tick, say: Say) -> Done:
     from denoise.measure.effect import Onlooker
     from denoise.media import picture
+    from denoise.media.frames import is_mosaic
 
+    if is_mosaic(job.source):
+        say(MOSAIC)
     seen = Onlooker()
     with picture.open_picture(job.source) as source:
         notes = picture.save(job.target, source, restored_pages(source, ready, tick, say, seen))

@@ -157,7 +157,7 @@ def open_raw(path: Path) -> RawFile:
         ) from None
     refuse_finished(path)
     try:
-        with rawpy.imread(str(path)) as raw:
+        with path.open("rb") as file, rawpy.imread(file) as raw:  # by its name it fails where that is not UTF-8
             return told(path, raw, said_by(path))
     except rawpy.LibRawFileUnsupportedError as error:
         raise BadFile(

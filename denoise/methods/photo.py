@@ -84,8 +84,9 @@ class Photo(Method):
         seen = noisy.clamp(0, 1) - 0.5
         sigmas = deviations(self.levels(seen)) * noise
         brightness, colours = self.removed(seen, sigmas).split((1, 2), 1)
-        kept = detail * (brightness - smooth(brightness, FINE))
-        removed = torch.cat([luminance * (brightness - kept), colour * colours], 1)
+        if isinstance(detail, Tensor) or detail:
+            brightness = brightness - detail * (brightness - smooth(brightness, FINE))
+        removed = torch.cat([luminance * brightness, colour * colours], 1)
         restored = noisy - rgb(removed)
         return torch.maximum(torch.minimum(restored, noisy.clamp(min=1)), noisy.clamp(max=0))
 
