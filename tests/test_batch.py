@@ -270,6 +270,37 @@ def test_results_of_other_settings_or_inputs_are_kept_and_said(noisy: Path, tmp_
     assert all("--overwrite" in each["notes"][0] for each in other)
 
 
+@pytest.mark.parametrize("setting", ["dmi=0.4", "dim=9", "dim=much"])
+def test_a_knob_is_refused_though_all_is_there_already(noisy: Path, tmp_path: Path, setting: str) -> None:
+    denoise("clean", noisy, "-o", tmp_path / "out")
+    result = denoise("clean", noisy, "-o", tmp_path / "out", "--set", setting)
+    assert result.exit_code == 2
+    assert "dim" in result.stderr
+
+
+def test_a_knob_of_one_kind_is_no_mistake_where_only_another_kind_waits(noisy: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    denoise("clean", noisy, "-o", out)
+    (out / "a.png").unlink()
+    again = report_of("clean", noisy, "-o", out, "--set", "floor=low")
+    assert again["totals"]["cleaned"] == 1
+
+
+@pytest.mark.parametrize("setting", ["dim=0.5", "dim=.50", "dim=5e-1"])
+def test_a_knob_that_is_set_to_where_it_stands_changes_nothing(noisy: Path, tmp_path: Path, setting: str) -> None:
+    denoise("clean", noisy, "-o", tmp_path / "out")
+    again = report_of("clean", noisy, "-o", tmp_path / "out", "--set", setting)["files"]
+    assert not any(each["notes"] for each in again)
+
+
+def test_a_knob_is_signed_by_its_value_and_not_by_how_it_was_typed(shelf: None) -> None:
+    def signature(**knobs: str) -> str:
+        return Recipe(knobs=knobs).signature("audio")
+
+    assert signature(dim="0.40") == signature(dim=".4") != signature(dim="0.41")
+    assert signature(floor="low") == signature(floor="1") != signature()
+
+
 def test_a_file_that_only_its_time_changed_is_still_done(noisy: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     denoise("clean", noisy, "-o", out)

@@ -10,7 +10,7 @@ from pathlib import Path
 from denoise.batch.file import clean_file, sentence
 from denoise.batch.journal import Journal, Standing
 from denoise.batch.plan import Job, Plan
-from denoise.batch.recipe import Ready, Recipe, ready
+from denoise.batch.recipe import Ready, Recipe, check_knobs, prepared
 from denoise.errors import Cancelled, UserError
 from denoise.report import Outcome
 from denoise.signals import Kind
@@ -38,11 +38,12 @@ def clean_all(plan: Plan, recipe: Recipe, watch: Watch, overwrite: bool = False)
     kinds = {job.kind for job in plan.jobs}
     if recipe.camera and "raw" not in kinds:
         raise UserError(f"--camera {recipe.camera} is for camera raw files, and there are none; leave it out.")
-    signatures, lacking = signed(recipe, kinds)
+    lacking = without_model(recipe, kinds)
+    signatures = signed(recipe, sorted(kinds - lacking.keys()))
     jobs = [job for job in plan.jobs if job.kind in signatures]
     standings = {job: "new" if overwrite else standing(journal, job, signatures[job.kind]) for job in jobs}
     waiting = [job for job, state in standings.items() if state == "new"]
-    restorers = ready(recipe, sorted({job.kind for job in waiting}), watch.say) if waiting else {}
+    restorers = {kind: prepared(recipe, kind, watch.say) for kind in sorted({job.kind for job in waiting})}
     for note in dict.fromkeys(note for made in restorers.values() for note in made.notes):
         watch.say(note)
     watch.begin(sum(size_of(job.source) for job in waiting))
@@ -60,18 +61,24 @@ def clean_all(plan: Plan, recipe: Recipe, watch: Watch, overwrite: bool = False)
         yield told(watch, recorded(journal, job, signatures[job.kind], outcome))
 
 
-def signed(recipe: Recipe, kinds: set[Kind]) -> tuple[dict[Kind, str], dict[Kind, str]]:
-    """The signature of each kind, and why there is none: no model for it. The others still come."""
-    signatures: dict[Kind, str] = {}
+def without_model(recipe: Recipe, kinds: set[Kind]) -> dict[Kind, str]:
+    """The kinds that no model is for, and why. The others still come."""
     lacking: dict[Kind, str] = {}
     for kind in kinds:
         try:
-            signatures[kind] = recipe.signature(kind)
+            recipe.card(kind)
         except UserError as trouble:
             if len(kinds) == 1:
                 raise
             lacking[kind] = str(trouble)
-    return signatures, lacking
+    return lacking
+
+
+def signed(recipe: Recipe, kinds: list[Kind]) -> dict[Kind, str]:
+    """The signature of each kind, once the knobs are found to suit their models."""
+    if recipe.knobs and kinds:
+        check_knobs(recipe, [recipe.facts(kind) for kind in kinds])
+    return {kind: recipe.signature(kind) for kind in kinds}
 
 
 def told(watch: Watch, outcome: Outcome) -> Outcome:
