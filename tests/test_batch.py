@@ -301,6 +301,40 @@ def test_a_knob_is_signed_by_its_value_and_not_by_how_it_was_typed(shelf: None) 
     assert signature(floor="low") == signature(floor="1") != signature()
 
 
+def test_a_residual_that_is_missing_is_made_of_what_is_there(
+    noisy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    denoise("clean", noisy, "-o", tmp_path / "at once", "--residual")
+    denoise("clean", noisy, "-o", tmp_path / "out")
+    monkeypatch.setattr("denoise.zoo.load", None)
+    later = report_of("clean", noisy, "-o", tmp_path / "out", "--residual")
+    assert (later["totals"]["skipped"], later["totals"]["failed"]) == (3, 0)
+    assert all("What was taken away" in each["notes"][0] for each in later["files"])
+    at_once, out = tree(tmp_path / "at once"), tree(tmp_path / "out")
+    assert {name: out[name] for name in out if name != JOURNAL} == {
+        name: at_once[name] for name in at_once if name != JOURNAL
+    }
+
+
+def test_of_a_result_made_with_other_settings_no_residual_is_made(noisy: Path, tmp_path: Path) -> None:
+    denoise("clean", noisy, "-o", tmp_path / "out")
+    before = tree(tmp_path / "out")
+    report_of("clean", noisy, "-o", tmp_path / "out", "--residual", "--strength", 0.5)
+    assert tree(tmp_path / "out") == before
+
+
+def test_a_residual_that_cannot_be_made_fails_for_that_file_only(noisy: Path, tmp_path: Path) -> None:
+    denoise("clean", noisy, "-o", tmp_path / "out")
+    (tmp_path / "out" / "a.png").write_bytes(b"no picture")
+    later = report_of("clean", noisy, "-o", tmp_path / "out", "--residual")
+    assert (later["totals"]["skipped"], later["totals"]["failed"]) == (2, 1)
+
+
+def test_where_no_journal_tells_how_a_result_was_made_overwriting_is_offered_once(noisy: Path) -> None:
+    assert "--overwrite" not in denoise("clean", noisy).stderr
+    assert denoise("clean", noisy, "--strength", 0.5).stderr.count("--overwrite") == 1
+
+
 def test_a_file_that_only_its_time_changed_is_still_done(noisy: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     denoise("clean", noisy, "-o", out)

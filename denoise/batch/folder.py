@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from denoise.batch.file import clean_file, sentence
+from denoise.batch.file import clean_file, sentence, taken_away
 from denoise.batch.journal import Journal, Standing
 from denoise.batch.plan import Job, Plan
 from denoise.batch.recipe import Ready, Recipe, check_knobs, prepared
@@ -16,6 +16,7 @@ from denoise.report import Outcome
 from denoise.signals import Kind
 
 OUTDATED = "The result there was made from another input or with other settings; --overwrite makes it anew."
+UNKNOWN = "How results that are there already were made is not known here; --overwrite makes them anew."
 
 
 class Watch:
@@ -46,6 +47,8 @@ def clean_all(plan: Plan, recipe: Recipe, watch: Watch, overwrite: bool = False)
     restorers = {kind: prepared(recipe, kind, watch.say) for kind in sorted({job.kind for job in waiting})}
     for note in dict.fromkeys(note for made in restorers.values() for note in made.notes):
         watch.say(note)
+    if "unknown" in standings.values():
+        watch.say(UNKNOWN)
     watch.begin(sum(size_of(job.source) for job in waiting))
     for failure in plan.failures:
         yield told(watch, Outcome(failure.path, "failed", error=failure.why))
@@ -54,7 +57,7 @@ def clean_all(plan: Plan, recipe: Recipe, watch: Watch, overwrite: bool = False)
             yield told(watch, Outcome(job.source, "failed", None, job.kind, error=lacking[job.kind]))
     for job, state in standings.items():
         if state != "new":
-            yield told(watch, skipped(job, outdated=state == "outdated"))
+            yield told(watch, skipped(job, state))
     for job in waiting:
         watch.start(job.source, size_of(job.source))
         outcome = attempt(job, restorers[job.kind], watch)
@@ -93,8 +96,16 @@ def standing(journal: Journal, job: Job, signature: str) -> Standing:
         return "new"
 
 
-def skipped(job: Job, *, outdated: bool) -> Outcome:
-    return Outcome(job.source, "skipped", job.target, job.kind, notes=(OUTDATED,) if outdated else ())
+def skipped(job: Job, state: Standing) -> Outcome:
+    """There already; a residual that is not is made of the two files."""
+    if state == "outdated":
+        return Outcome(job.source, "skipped", job.target, job.kind, notes=(OUTDATED,))
+    if all(target.exists() for target in job.targets):
+        return Outcome(job.source, "skipped", job.target, job.kind)
+    try:
+        return Outcome(job.source, "skipped", job.target, job.kind, notes=(taken_away(job),))
+    except Exception as trouble:  # as where it is cleaned
+        return Outcome(job.source, "failed", None, job.kind, error=sentence(trouble))
 
 
 def attempt(job: Job, ready: Ready, watch: Watch) -> Outcome:
