@@ -419,6 +419,17 @@ def test_measure_finds_originals_of_marked_results_and_of_other_formats(tmp_path
     assert found["files"][0]["psnr"] == "inf"
 
 
+def test_measure_takes_no_file_for_its_own_original(tmp_path: Path) -> None:
+    photo(tmp_path / "a.png")
+    denoise("clean", tmp_path / "a.png")
+    result = denoise("measure", tmp_path, "-r", tmp_path, "--json")
+    files = json.loads(result.stdout)["files"]
+    references = {Path(each["file"]).name: each["reference"] for each in files}
+    assert references == {"a.clean.png": str(tmp_path / "a.png"), "a.png": None}
+    assert f"no other a.png in {tmp_path}" in result.stderr
+    assert result.exit_code == 3
+
+
 def test_measure_goes_on_after_a_bad_file(tmp_path: Path) -> None:
     photo(tmp_path / "a.png")
     (tmp_path / "b.png").touch()
