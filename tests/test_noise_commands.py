@@ -265,6 +265,12 @@ def test_inspect_points_to_show_for_a_calibration(fitted: Path) -> None:
     assert f"`denoise noise show {fitted}`" in result.stderr
 
 
+def test_inspect_wants_a_file_and_no_folder(tmp_path: Path) -> None:
+    result = denoise("inspect", tmp_path)
+    assert result.exit_code == 2
+    assert "a folder; give a file inside it" in result.stderr
+
+
 # The file
 
 
