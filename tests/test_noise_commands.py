@@ -139,6 +139,17 @@ def test_what_is_assumed_is_said(frames: Path, tmp_path: Path) -> None:
     assert tomllib.loads((tmp_path / "c.toml").read_text())["setting"][0]["gain_dn_per_e"] == 0.8
 
 
+def test_nothing_is_written_where_black_is_wrong_for_one_of_several_settings(tmp_path: Path) -> None:
+    own = np.random.default_rng(0).normal(0, 20, (SIDE, SIDE))
+    for iso, raised in ((100, 0), (200, -400)):
+        for seed in range(4):
+            frame = np.rint(mosaic(0, 10 * iso + seed) + own + raised).astype(np.uint16)
+            saved(tmp_path / "darks" / f"{iso}" / f"{seed}.npy", frame)
+    line = ("-o", tmp_path / "c.toml", "--gain", GAIN, "--black", BLACK, "--white", 16383, "--cfa", "RGGB")
+    refused("fit", tmp_path / "darks", *line)
+    assert [path.name for path in tmp_path.iterdir()] == ["darks"]
+
+
 def test_flats_without_a_partner_are_named(frames: Path, tmp_path: Path) -> None:
     flats = shot(tmp_path / "flats", (80, 3000), first=10)
     saved(flats / "lonely.npy", mosaic(900, 77))
@@ -365,6 +376,8 @@ def test_bad_frames_are_one_sentence_each(frames: Path, tmp_path: Path) -> None:
     assert "--gain" in refused("fit", darks, *known[:-2])
     assert "gain_dn_per_e = -1; more than 0" in refused("fit", darks, *known, "--gain", -1)
     assert "not dark" in refused("fit", frames / "flats", *known)
+    assert "black_dn = nan; a finite number" in refused("fit", darks, *known, "--black", "nan")
+    assert "black_dn = 5000 lies above the dark frames (" in refused("fit", darks, *known, "--black", 5000)
     assert "no colour filter 'RGB'" in refused("fit", darks, "--black", BLACK, "--white", 9999, "--cfa", "RGB", *out)
     assert not (tmp_path / "c.toml").exists()
 
