@@ -529,6 +529,15 @@ def test_a_published_camera_s_noise_goes_into_a_mosaic(tmp_path: Path) -> None:
     assert "did you mean nikon-d850?" in refused(*line[1:-1], "nikon-d580", "--overwrite")
 
 
+def test_an_iso_is_refused_where_nothing_was_measured_at_several(frames: Path, tmp_path: Path) -> None:
+    clean = saved(tmp_path / "a.npy", np.full((64, 64), 1000.0, np.float32))
+    line = ("add", "camera", clean, "-o", tmp_path / "b.npy", "--iso", 800)
+    assert "--iso 800 chooses" in refused(*line, "--camera", "nikon-d850")
+    assert "--iso 800 chooses" in refused(*line, "--set", "gain_dn_per_e=2", "--set", "read_scale_dn=3")
+    assert "--iso 800 chooses" in refused("add", "dark-frames", *line[2:], "--from", frames / "darks")
+    assert not (tmp_path / "b.npy").exists()
+
+
 def test_noise_of_dark_frames_goes_into_a_mosaic(frames: Path, tmp_path: Path) -> None:
     clean = saved(tmp_path / "a.npy", np.full((64, 64), BLACK + 400, np.uint16))
     line = ("noise", "add", "dark-frames", clean, "-o", tmp_path / "b.npy", "--set", f"gain_dn_per_e={GAIN}")
