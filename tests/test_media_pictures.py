@@ -283,6 +283,26 @@ def test_alpha_is_kept_bit_for_bit_whatever_happens_to_the_colours(tmp_path, suf
     assert np.abs(result.page().picture.pixels.astype(int) - changed).mean() < 4
 
 
+@pytest.mark.parametrize("samples", [1, 2])
+@pytest.mark.parametrize("suffix", ["webp", "heic"])
+def test_a_profile_of_grey_does_not_go_into_colours_and_it_is_said(tmp_path, suffix, samples):
+    grey = ICC[:16] + b"GRAY" + ICC[20:]
+    Image.fromarray(flat(photo(samples=samples))).save(tmp_path / "in.png", icc_profile=grey)
+    source = open_picture(tmp_path / "in.png")
+    notes = save(tmp_path / f"out.{suffix}", source, [source.page().picture.pixels])
+    colours = suffix == "webp" or samples == 2
+    assert open_picture(tmp_path / f"out.{suffix}").tags().icc == (None if colours else grey)
+    assert any("profile" in note for note in notes) == colours
+
+
+def test_the_film_of_a_motion_photo_is_told_to_be_left_out(tmp_path):
+    write_jpeg(tmp_path / "in.jpg", photo())
+    assert open_picture(tmp_path / "in.jpg").notes == ()
+    with (tmp_path / "in.jpg").open("ab") as file:
+        file.write(boxes.box(b"ftyp", b"mp42\0\0\0\0isom") + boxes.box(b"mdat", bytes(200_000)))
+    assert open_picture(tmp_path / "in.jpg").notes == ("the film behind the picture (motion photo) is left out",)
+
+
 @pytest.mark.parametrize("suffix", ["webp", "avif", "heic", "jpg"])
 def test_lossy_formats_stay_close_to_a_real_photograph(tmp_path, suffix):
     before, after = tmp_path / f"in.{suffix}", tmp_path / f"out.{suffix}"
