@@ -624,6 +624,16 @@ def test_alpha_is_left_out_of_a_bmp_and_it_is_said(tmp_path, samples):
         assert same_pixels(source, open_picture(tmp_path / "b.bmp"))
 
 
+def test_what_a_bmp_cannot_tell_is_said(tmp_path):
+    write_jpeg(tmp_path / "in.jpg", photo())
+    with open_picture(tmp_path / "in.jpg") as source:
+        notes = save(tmp_path / "out.bmp", source, [source.page().picture.pixels])
+    assert notes == [
+        "BMP holds no EXIF, colour profile, XMP: left out",
+        "BMP holds no orientation: it is shown as stored and not as the original was turned; PNG and TIFF hold it",
+    ]
+
+
 def test_white_is_zero_reads_as_light_and_is_written_as_it_was(tmp_path):
     stored = photo(samples=1)
     write_tiff(tmp_path / "in.tif", stored, photometric="miniswhite")
