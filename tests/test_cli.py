@@ -338,6 +338,17 @@ def compared(*words: object) -> dict[str, float]:
     return json.loads(denoise("compare", *words, "--json").stdout)
 
 
+def test_compare_says_that_it_looks_at_the_first_page(tmp_path: Path) -> None:
+    page = Image.new("RGB", (40, 30), (90, 80, 70))
+    for name, more in (("a", 2), ("b", 2), ("c", 1)):
+        page.save(tmp_path / f"{name}.tif", save_all=True, append_images=[page] * more)
+    result = denoise("compare", tmp_path / "a.tif", tmp_path / "b.tif")
+    assert "Of their 3 pages the first is compared." in result.stderr
+    result = denoise("compare", tmp_path / "a.tif", tmp_path / "c.tif")
+    assert result.exit_code == 2
+    assert "has 3 page(s)" in result.stderr
+
+
 def test_compare_pictures(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     ramp = np.tile(np.linspace(50, 200, 600), (400, 1))[..., None].repeat(3, 2)
