@@ -211,6 +211,8 @@ def compare(
         refuse_drawing(out, overwrite, (noisy, cleaned))
     found = compared(noisy, cleaned, *(views_of(model, settings, noisy, cleaned) if model and out else ()))
     show(found.numbers, as_json, [{"number": name, "value": value} for name, value in found.numbers.items()])
+    for note in found.notes:
+        say(note)
     if out is not None:
         from denoise.atomic import atomic
 

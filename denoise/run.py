@@ -284,7 +284,10 @@ def restore_mosaic(
 
 def refuse_mosaic(mosaic: Mosaic, facts: Facts, noise: Noise | None) -> None:
     if not mosaic.is_bayer:
-        raise UserError(f"{facts.name} knows Bayer sensors only and this is an X-Trans mosaic; choose another --model.")
+        raise UserError(
+            f"{facts.name} knows Bayer sensors only, as every model here does, and this is an X-Trans mosaic; develop "
+            "it with another program and clean the picture."
+        )
     if noise is not None and not facts.surveys:
         raise UserError(f"{facts.name} cannot be told what the noise is; leave that out, or choose another --model.")
 

@@ -125,16 +125,21 @@ def load(name: str | Card, engine: Engine = "torch", device: str = "auto") -> Re
 
 def method_of(card: Card) -> Method:
     """The network with its weights, as a module (for training, export and inspection)."""
+    method = without_weights(card)
+    if card.weights is not None:
+        method.load_state_dict(weights_of(card))
+    return method.eval()
+
+
+def without_weights(card: Card) -> Method:
+    """The network as it is before it has learnt anything: enough to know its facts."""
     from denoise.methods.method import find as find_method
 
     made = find_method(str(card.entries["method"]))
     try:
-        method = made(**card.entries.get("network", {}))
+        return made(**card.entries.get("network", {}))
     except TypeError as fault:
         raise UserError(f"{card.folder / CARD}: [network] does not suit {made.__name__}: {fault}.") from None
-    if card.weights is not None:
-        method.load_state_dict(weights_of(card))
-    return method.eval()
 
 
 def weights_of(card: Card) -> dict[str, Tensor]:

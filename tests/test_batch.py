@@ -270,6 +270,71 @@ def test_results_of_other_settings_or_inputs_are_kept_and_said(noisy: Path, tmp_
     assert all("--overwrite" in each["notes"][0] for each in other)
 
 
+@pytest.mark.parametrize("setting", ["dmi=0.4", "dim=9", "dim=much"])
+def test_a_knob_is_refused_though_all_is_there_already(noisy: Path, tmp_path: Path, setting: str) -> None:
+    denoise("clean", noisy, "-o", tmp_path / "out")
+    result = denoise("clean", noisy, "-o", tmp_path / "out", "--set", setting)
+    assert result.exit_code == 2
+    assert "dim" in result.stderr
+
+
+def test_a_knob_of_one_kind_is_no_mistake_where_only_another_kind_waits(noisy: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    denoise("clean", noisy, "-o", out)
+    (out / "a.png").unlink()
+    again = report_of("clean", noisy, "-o", out, "--set", "floor=low")
+    assert again["totals"]["cleaned"] == 1
+
+
+@pytest.mark.parametrize("setting", ["dim=0.5", "dim=.50", "dim=5e-1"])
+def test_a_knob_that_is_set_to_where_it_stands_changes_nothing(noisy: Path, tmp_path: Path, setting: str) -> None:
+    denoise("clean", noisy, "-o", tmp_path / "out")
+    again = report_of("clean", noisy, "-o", tmp_path / "out", "--set", setting)["files"]
+    assert not any(each["notes"] for each in again)
+
+
+def test_a_knob_is_signed_by_its_value_and_not_by_how_it_was_typed(shelf: None) -> None:
+    def signature(**knobs: str) -> str:
+        return Recipe(knobs=knobs).signature("audio")
+
+    assert signature(dim="0.40") == signature(dim=".4") != signature(dim="0.41")
+    assert signature(floor="low") == signature(floor="1") != signature()
+
+
+def test_a_residual_that_is_missing_is_made_of_what_is_there(
+    noisy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    denoise("clean", noisy, "-o", tmp_path / "at once", "--residual")
+    denoise("clean", noisy, "-o", tmp_path / "out")
+    monkeypatch.setattr("denoise.zoo.load", None)
+    later = report_of("clean", noisy, "-o", tmp_path / "out", "--residual")
+    assert (later["totals"]["skipped"], later["totals"]["failed"]) == (3, 0)
+    assert all("What was taken away" in each["notes"][0] for each in later["files"])
+    at_once, out = tree(tmp_path / "at once"), tree(tmp_path / "out")
+    assert {name: out[name] for name in out if name != JOURNAL} == {
+        name: at_once[name] for name in at_once if name != JOURNAL
+    }
+
+
+def test_of_a_result_made_with_other_settings_no_residual_is_made(noisy: Path, tmp_path: Path) -> None:
+    denoise("clean", noisy, "-o", tmp_path / "out")
+    before = tree(tmp_path / "out")
+    report_of("clean", noisy, "-o", tmp_path / "out", "--residual", "--strength", 0.5)
+    assert tree(tmp_path / "out") == before
+
+
+def test_a_residual_that_cannot_be_made_fails_for_that_file_only(noisy: Path, tmp_path: Path) -> None:
+    denoise("clean", noisy, "-o", tmp_path / "out")
+    (tmp_path / "out" / "a.png").write_bytes(b"no picture")
+    later = report_of("clean", noisy, "-o", tmp_path / "out", "--residual")
+    assert (later["totals"]["skipped"], later["totals"]["failed"]) == (2, 1)
+
+
+def test_where_no_journal_tells_how_a_result_was_made_overwriting_is_offered_once(noisy: Path) -> None:
+    assert "--overwrite" not in denoise("clean", noisy).stderr
+    assert denoise("clean", noisy, "--strength", 0.5).stderr.count("--overwrite") == 1
+
+
 def test_a_file_that_only_its_time_changed_is_still_done(noisy: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     denoise("clean", noisy, "-o", out)

@@ -338,6 +338,17 @@ def compared(*words: object) -> dict[str, float]:
     return json.loads(denoise("compare", *words, "--json").stdout)
 
 
+def test_compare_says_that_it_looks_at_the_first_page(tmp_path: Path) -> None:
+    page = Image.new("RGB", (40, 30), (90, 80, 70))
+    for name, more in (("a", 2), ("b", 2), ("c", 1)):
+        page.save(tmp_path / f"{name}.tif", save_all=True, append_images=[page] * more)
+    result = denoise("compare", tmp_path / "a.tif", tmp_path / "b.tif")
+    assert "Of their 3 pages the first is compared." in result.stderr
+    result = denoise("compare", tmp_path / "a.tif", tmp_path / "c.tif")
+    assert result.exit_code == 2
+    assert "has 3 page(s)" in result.stderr
+
+
 def test_compare_pictures(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     ramp = np.tile(np.linspace(50, 200, 600), (400, 1))[..., None].repeat(3, 2)
@@ -417,6 +428,17 @@ def test_measure_finds_originals_of_marked_results_and_of_other_formats(tmp_path
     partners = {Path(file["file"]).name: Path(file["reference"]).name for file in found["files"]}
     assert partners == {"a.clean.png": "a.png", "b.png": "b.tif", "c.clean.webp": "c.bmp"}
     assert found["files"][0]["psnr"] == "inf"
+
+
+def test_measure_takes_no_file_for_its_own_original(tmp_path: Path) -> None:
+    photo(tmp_path / "a.png")
+    denoise("clean", tmp_path / "a.png")
+    result = denoise("measure", tmp_path, "-r", tmp_path, "--json")
+    files = json.loads(result.stdout)["files"]
+    references = {Path(each["file"]).name: each["reference"] for each in files}
+    assert references == {"a.clean.png": str(tmp_path / "a.png"), "a.png": None}
+    assert f"no other a.png in {tmp_path}" in result.stderr
+    assert result.exit_code == 3
 
 
 def test_measure_goes_on_after_a_bad_file(tmp_path: Path) -> None:

@@ -163,6 +163,14 @@ def test_png_returns_every_pixel(tmp_path, height, width, samples, bits):
     assert np.array_equal(imagecodecs.png_decode((tmp_path / "out.png").read_bytes()), flat(pixels))
 
 
+@pytest.mark.parametrize("width", [1, 2])
+@pytest.mark.parametrize("samples", [1, 2, 3])
+def test_a_png_may_be_a_narrow_strip(tmp_path, width, samples):
+    write_tiff(tmp_path / "in.tif", noise(5000, width, samples))
+    source = open_picture(tmp_path / "in.tif")
+    assert same_pixels(source, again(source, tmp_path / "out.png"))
+
+
 LAYOUTS = st.fixed_dictionaries(
     {
         "compression": st.sampled_from([None, "lzw", "zlib", "zstd", "packbits", "lzma"]),
@@ -273,6 +281,26 @@ def test_alpha_is_kept_bit_for_bit_whatever_happens_to_the_colours(tmp_path, suf
     assert result.page().alpha is not None
     assert same_alpha(source, result)
     assert np.abs(result.page().picture.pixels.astype(int) - changed).mean() < 4
+
+
+@pytest.mark.parametrize("samples", [1, 2])
+@pytest.mark.parametrize("suffix", ["webp", "heic"])
+def test_a_profile_of_grey_does_not_go_into_colours_and_it_is_said(tmp_path, suffix, samples):
+    grey = ICC[:16] + b"GRAY" + ICC[20:]
+    Image.fromarray(flat(photo(samples=samples))).save(tmp_path / "in.png", icc_profile=grey)
+    source = open_picture(tmp_path / "in.png")
+    notes = save(tmp_path / f"out.{suffix}", source, [source.page().picture.pixels])
+    colours = suffix == "webp" or samples == 2
+    assert open_picture(tmp_path / f"out.{suffix}").tags().icc == (None if colours else grey)
+    assert any("profile" in note for note in notes) == colours
+
+
+def test_the_film_of_a_motion_photo_is_told_to_be_left_out(tmp_path):
+    write_jpeg(tmp_path / "in.jpg", photo())
+    assert open_picture(tmp_path / "in.jpg").notes == ()
+    with (tmp_path / "in.jpg").open("ab") as file:
+        file.write(boxes.box(b"ftyp", b"mp42\0\0\0\0isom") + boxes.box(b"mdat", bytes(200_000)))
+    assert open_picture(tmp_path / "in.jpg").notes == ("the film behind the picture (motion photo) is left out",)
 
 
 @pytest.mark.parametrize("suffix", ["webp", "avif", "heic", "jpg"])
@@ -573,6 +601,37 @@ def test_palettes_bits_and_transparent_colours_become_plain_pixels(tmp_path):
         result = again(source, tmp_path / f"out_{name}".replace(Path(name).suffix, source.suffix))
         assert same_pixels(source, result)
         assert same_alpha(source, result)
+
+
+@pytest.mark.parametrize("suffix", [".heic", ".webp"])
+def test_grey_with_alpha_becomes_colour_where_there_is_none_and_it_is_said(tmp_path, suffix):
+    Image.fromarray(photo(samples=2)).save(tmp_path / "a.png")
+    with open_picture(tmp_path / "a.png") as source:
+        notes = save(tmp_path / f"b{suffix}", source, [source.page().picture.pixels])
+        with open_picture(tmp_path / f"b{suffix}") as result:
+            assert any("colour" in note for note in notes)
+            assert np.array_equal(result.page().alpha, source.page().alpha)
+            assert result.page().picture.pixels.shape[2] == 3
+
+
+@pytest.mark.parametrize("samples", [2, 4])
+def test_alpha_is_left_out_of_a_bmp_and_it_is_said(tmp_path, samples):
+    Image.fromarray(photo(samples=samples)).save(tmp_path / "a.png")
+    with open_picture(tmp_path / "a.png") as source:
+        assert save(tmp_path / "b.bmp", source, [source.page().picture.pixels]) == [
+            "BMP holds no transparency: alpha is left out"
+        ]
+        assert same_pixels(source, open_picture(tmp_path / "b.bmp"))
+
+
+def test_what_a_bmp_cannot_tell_is_said(tmp_path):
+    write_jpeg(tmp_path / "in.jpg", photo())
+    with open_picture(tmp_path / "in.jpg") as source:
+        notes = save(tmp_path / "out.bmp", source, [source.page().picture.pixels])
+    assert notes == [
+        "BMP holds no EXIF, colour profile, XMP: left out",
+        "BMP holds no orientation: it is shown as stored and not as the original was turned; PNG and TIFF hold it",
+    ]
 
 
 def test_white_is_zero_reads_as_light_and_is_written_as_it_was(tmp_path):

@@ -246,6 +246,18 @@ def test_places_of_the_original_are_kept_where_they_hold(tmp_path: Path) -> None
     assert tags["OpcodeList2"].value == b"\0\0\0\0"
 
 
+def test_what_is_to_be_done_to_a_mosaic_does_not_go_with_linear_colours(tmp_path: Path) -> None:
+    crop = [(50719, "H", 2, (4, 6), True), (50720, "H", 2, (60, 40), True)]
+    gains = [(51009, "B", 4, (0, 0, 0, 0), True), (51022, "B", 4, (0, 0, 0, 0), True)]
+    source = open_raw(dng(tmp_path / "a.dng", more=crop + gains))
+    (note,) = save(tmp_path / "b.linear.dng", source, source.photosites)
+    assert "OpcodeList2" in note
+    tags = sensor(tmp_path / "b.linear.dng").tags
+    assert "OpcodeList2" not in tags
+    assert tags["OpcodeList3"].value == b"\0\0\0\0"
+    assert tags["DefaultCropOrigin"].value == (4, 6)
+
+
 def test_linear_colours_are_developed_already(tmp_path: Path) -> None:
     source = open_raw(dng(tmp_path / "a.dng", photosites(65, 81)[1:, 1:], "BGGR"))
     save(tmp_path / "b.linear.dng", source, source.photosites)

@@ -139,6 +139,17 @@ def test_what_is_assumed_is_said(frames: Path, tmp_path: Path) -> None:
     assert tomllib.loads((tmp_path / "c.toml").read_text())["setting"][0]["gain_dn_per_e"] == 0.8
 
 
+def test_nothing_is_written_where_black_is_wrong_for_one_of_several_settings(tmp_path: Path) -> None:
+    own = np.random.default_rng(0).normal(0, 20, (SIDE, SIDE))
+    for iso, raised in ((100, 0), (200, -400)):
+        for seed in range(4):
+            frame = np.rint(mosaic(0, 10 * iso + seed) + own + raised).astype(np.uint16)
+            saved(tmp_path / "darks" / f"{iso}" / f"{seed}.npy", frame)
+    line = ("-o", tmp_path / "c.toml", "--gain", GAIN, "--black", BLACK, "--white", 16383, "--cfa", "RGGB")
+    refused("fit", tmp_path / "darks", *line)
+    assert [path.name for path in tmp_path.iterdir()] == ["darks"]
+
+
 def test_flats_without_a_partner_are_named(frames: Path, tmp_path: Path) -> None:
     flats = shot(tmp_path / "flats", (80, 3000), first=10)
     saved(flats / "lonely.npy", mosaic(900, 77))
@@ -265,6 +276,12 @@ def test_inspect_points_to_show_for_a_calibration(fitted: Path) -> None:
     assert f"`denoise noise show {fitted}`" in result.stderr
 
 
+def test_inspect_wants_a_file_and_no_folder(tmp_path: Path) -> None:
+    result = denoise("inspect", tmp_path)
+    assert result.exit_code == 2
+    assert "a folder; give a file inside it" in result.stderr
+
+
 # The file
 
 
@@ -359,6 +376,8 @@ def test_bad_frames_are_one_sentence_each(frames: Path, tmp_path: Path) -> None:
     assert "--gain" in refused("fit", darks, *known[:-2])
     assert "gain_dn_per_e = -1; more than 0" in refused("fit", darks, *known, "--gain", -1)
     assert "not dark" in refused("fit", frames / "flats", *known)
+    assert "black_dn = nan; a finite number" in refused("fit", darks, *known, "--black", "nan")
+    assert "black_dn = 5000 lies above the dark frames (" in refused("fit", darks, *known, "--black", 5000)
     assert "no colour filter 'RGB'" in refused("fit", darks, "--black", BLACK, "--white", 9999, "--cfa", "RGB", *out)
     assert not (tmp_path / "c.toml").exists()
 
@@ -508,6 +527,15 @@ def test_a_published_camera_s_noise_goes_into_a_mosaic(tmp_path: Path) -> None:
     assert "2 DN per electron" in denoise(*line, "--set", "gain_dn_per_e=2").stderr
     assert "nikon-d850" in denoise("noise", "cameras").stdout
     assert "did you mean nikon-d850?" in refused(*line[1:-1], "nikon-d580", "--overwrite")
+
+
+def test_an_iso_is_refused_where_nothing_was_measured_at_several(frames: Path, tmp_path: Path) -> None:
+    clean = saved(tmp_path / "a.npy", np.full((64, 64), 1000.0, np.float32))
+    line = ("add", "camera", clean, "-o", tmp_path / "b.npy", "--iso", 800)
+    assert "--iso 800 chooses" in refused(*line, "--camera", "nikon-d850")
+    assert "--iso 800 chooses" in refused(*line, "--set", "gain_dn_per_e=2", "--set", "read_scale_dn=3")
+    assert "--iso 800 chooses" in refused("add", "dark-frames", *line[2:], "--from", frames / "darks")
+    assert not (tmp_path / "b.npy").exists()
 
 
 def test_noise_of_dark_frames_goes_into_a_mosaic(frames: Path, tmp_path: Path) -> None:

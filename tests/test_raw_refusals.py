@@ -67,7 +67,7 @@ def x_trans(path: Path) -> Path:
         (renamed_jpeg, "in spite of its name a JPEG, and no raw file; give the one that the camera wrote"),
         (without_black, "it tells no black level and nothing in it is black"),
         (developed, "developed already (three colours at every pixel)"),
-        (x_trans, "toy-raw knows Bayer sensors only and this is an X-Trans mosaic; choose another --model"),
+        (x_trans, "as every model here does, and this is an X-Trans mosaic; develop it with another program"),
     ],
 )
 def test_a_file_that_cannot_be_cleaned(make: Callable[[Path], Path], words: str, tmp_path: Path) -> None:

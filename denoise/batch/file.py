@@ -49,7 +49,12 @@ def clean_file(job: Job, ready: Ready, tick: Tick, say: Say) -> Done:
         done = CLEANERS[job.kind](job, ready, tick, say)
     if not job.residual:
         return done
-    return replace(done, notes=(*done.notes, f"What was taken away: {write_residual(job)}"))
+    return replace(done, notes=(*done.notes, taken_away(job)))
+
+
+def taken_away(job: Job) -> str:
+    """Writes it, and says where."""
+    return f"What was taken away: {write_residual(job)}"
 
 
 def clean_picture(job: Job, ready: Ready, tick: Tick, say: Say) -> Done:

@@ -7,15 +7,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from denoise.batch.file import clean_file, sentence
+from denoise.batch.file import clean_file, sentence, taken_away
 from denoise.batch.journal import Journal, Standing
 from denoise.batch.plan import Job, Plan
-from denoise.batch.recipe import Ready, Recipe, ready
+from denoise.batch.recipe import Ready, Recipe, check_knobs, prepared
 from denoise.errors import Cancelled, UserError
 from denoise.report import Outcome
 from denoise.signals import Kind
 
 OUTDATED = "The result there was made from another input or with other settings; --overwrite makes it anew."
+UNKNOWN = "How results that are there already were made is not known here; --overwrite makes them anew."
 
 
 class Watch:
@@ -38,13 +39,16 @@ def clean_all(plan: Plan, recipe: Recipe, watch: Watch, overwrite: bool = False)
     kinds = {job.kind for job in plan.jobs}
     if recipe.camera and "raw" not in kinds:
         raise UserError(f"--camera {recipe.camera} is for camera raw files, and there are none; leave it out.")
-    signatures, lacking = signed(recipe, kinds)
+    lacking = without_model(recipe, kinds)
+    signatures = signed(recipe, sorted(kinds - lacking.keys()))
     jobs = [job for job in plan.jobs if job.kind in signatures]
     standings = {job: "new" if overwrite else standing(journal, job, signatures[job.kind]) for job in jobs}
     waiting = [job for job, state in standings.items() if state == "new"]
-    restorers = ready(recipe, sorted({job.kind for job in waiting}), watch.say) if waiting else {}
+    restorers = {kind: prepared(recipe, kind, watch.say) for kind in sorted({job.kind for job in waiting})}
     for note in dict.fromkeys(note for made in restorers.values() for note in made.notes):
         watch.say(note)
+    if "unknown" in standings.values():
+        watch.say(UNKNOWN)
     watch.begin(sum(size_of(job.source) for job in waiting))
     for failure in plan.failures:
         yield told(watch, Outcome(failure.path, "failed", error=failure.why))
@@ -53,25 +57,31 @@ def clean_all(plan: Plan, recipe: Recipe, watch: Watch, overwrite: bool = False)
             yield told(watch, Outcome(job.source, "failed", None, job.kind, error=lacking[job.kind]))
     for job, state in standings.items():
         if state != "new":
-            yield told(watch, skipped(job, outdated=state == "outdated"))
+            yield told(watch, skipped(job, state))
     for job in waiting:
         watch.start(job.source, size_of(job.source))
         outcome = attempt(job, restorers[job.kind], watch)
         yield told(watch, recorded(journal, job, signatures[job.kind], outcome))
 
 
-def signed(recipe: Recipe, kinds: set[Kind]) -> tuple[dict[Kind, str], dict[Kind, str]]:
-    """The signature of each kind, and why there is none: no model for it. The others still come."""
-    signatures: dict[Kind, str] = {}
+def without_model(recipe: Recipe, kinds: set[Kind]) -> dict[Kind, str]:
+    """The kinds that no model is for, and why. The others still come."""
     lacking: dict[Kind, str] = {}
     for kind in kinds:
         try:
-            signatures[kind] = recipe.signature(kind)
+            recipe.card(kind)
         except UserError as trouble:
             if len(kinds) == 1:
                 raise
             lacking[kind] = str(trouble)
-    return signatures, lacking
+    return lacking
+
+
+def signed(recipe: Recipe, kinds: list[Kind]) -> dict[Kind, str]:
+    """The signature of each kind, once the knobs are found to suit their models."""
+    if recipe.knobs and kinds:
+        check_knobs(recipe, [recipe.facts(kind) for kind in kinds])
+    return {kind: recipe.signature(kind) for kind in kinds}
 
 
 def told(watch: Watch, outcome: Outcome) -> Outcome:
@@ -86,8 +96,16 @@ def standing(journal: Journal, job: Job, signature: str) -> Standing:
         return "new"
 
 
-def skipped(job: Job, *, outdated: bool) -> Outcome:
-    return Outcome(job.source, "skipped", job.target, job.kind, notes=(OUTDATED,) if outdated else ())
+def skipped(job: Job, state: Standing) -> Outcome:
+    """There already; a residual that is not is made of the two files."""
+    if state == "outdated":
+        return Outcome(job.source, "skipped", job.target, job.kind, notes=(OUTDATED,))
+    if all(target.exists() for target in job.targets):
+        return Outcome(job.source, "skipped", job.target, job.kind)
+    try:
+        return Outcome(job.source, "skipped", job.target, job.kind, notes=(taken_away(job),))
+    except Exception as trouble:  # as where it is cleaned
+        return Outcome(job.source, "failed", None, job.kind, error=sentence(trouble))
 
 
 def attempt(job: Job, ready: Ready, watch: Watch) -> Outcome:

@@ -17,7 +17,7 @@ from typing import Any, Literal
 from denoise.batch.plan import Job
 
 NAME = ".denoise-journal.jsonl"
-Standing = Literal["new", "done", "outdated"]
+Standing = Literal["new", "done", "outdated", "unknown"]
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Journal:
             return "new"
         entry = self.entry(job)
         if entry is None:
-            return "new" if in_place else "done"
+            return "new" if in_place else "unknown"
         if not entry.source.is_of(job.source):
             return "new" if in_place else "outdated"
         return "done" if entry.recipe == recipe else "outdated"

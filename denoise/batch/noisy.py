@@ -63,6 +63,10 @@ def refused(order: Order) -> Kind:
         raise UserError(f"The law {name} is made of {order.entry.made_of}; name it, as in --from PATH.")
     if order.snr_db is not None and kind != "audio":
         raise UserError(f"--snr is over active speech, and {name} is no law for sounds; leave it out.")
+    if order.iso is not None and not has_settings(order):
+        raise UserError(
+            f"--iso {order.iso} chooses from what was measured, as my-camera.toml; name that, or leave it out."
+        )
     if not path.is_file():
         raise UserError(f"{path}: there is no such file; check the name.")
     there = "raw" if kind == "raw" else kind_of(path)
@@ -72,6 +76,16 @@ def refused(order: Order) -> Kind:
         fitting = ", ".join(one.name for one in laws().values() if one.kind == there)
         raise UserError(f"{path} is a {NAMES[there]} and {name} no law for it; choose from: {fitting}.")
     return kind
+
+
+def has_settings(order: Order) -> bool:
+    """Whether it is of the user's own measurements, which may be of several ISOs."""
+    return order.entry.law is LearnedCamera or (order.camera is not None and is_calibration(order.camera))
+
+
+def is_calibration(camera: str) -> bool:
+    """A file, and not the name of a published camera."""
+    return bool(Path(camera).suffix) or Path(camera).exists()
 
 
 def to_picture(order: Order) -> Answer:
@@ -184,9 +198,8 @@ def setting_of(order: Order) -> Calibration | None:
     """From a file, or drawn by the seed from what others found of that camera, at the wanted gain."""
     if order.camera is None:
         return None
-    place = Path(order.camera)
-    if place.suffix or place.exists():
-        return read(place).at(order.iso)
+    if is_calibration(order.camera):
+        return read(Path(order.camera)).at(order.iso)
     gain = order.words.get("gain_dn_per_e")
     wanted = None if gain is None else float(value_of(order.entry, "gain_dn_per_e", gain))
     return Calibration(find(order.camera).drawn(order.seed, wanted), (0.0, 0.0, 0.0, 0.0))

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from denoise import zoo
 from denoise.errors import UserError
 from denoise.report import Work
-from denoise.restorer import Restorer, unknown
+from denoise.restorer import Facts, Restorer, unknown
 from denoise.signals import Kind
 
 if TYPE_CHECKING:
@@ -57,9 +57,23 @@ class Recipe:
     def signature(self, kind: Kind) -> str:
         """The same for the same result: everything that changes one, and nothing else."""
         card = self.card(kind)
-        means = [card.name, card.entries.get("sha256"), self.strength, self.seed, sorted(self.knobs.items())]
+        means = [card.name, card.entries.get("sha256"), self.strength, self.seed, self.turned(kind)]
         means += [hashlib.sha256(self.camera.read_bytes()).hexdigest()] if self.camera and kind == "raw" else []
         return hashlib.sha256(json.dumps(means).encode()).hexdigest()[:16]
+
+    def turned(self, kind: Kind) -> list[tuple[str, str]]:
+        """The knobs of its model that stand elsewhere than usual, and where."""
+        if not self.knobs:
+            return []
+        facts = self.facts(kind)
+        usual = {knob.name: knob.default for knob in facts.knobs}
+        values = parsed(self.knobs, facts)
+        return sorted((name, f"{value:.12g}") for name, value in values.items() if value != usual[name])
+
+    def facts(self, kind: Kind) -> Facts:
+        """Of its model, without loading it."""
+        card = self.card(kind)
+        return zoo.facts_of(card, zoo.without_weights(card))
 
 
 @dataclass(frozen=True)
@@ -83,12 +97,29 @@ class Ready:
 def ready(recipe: Recipe, kinds: Iterable[Kind], say: Say | None = None) -> dict[Kind, Ready]:
     """What cleans each kind. A knob is given to the models that have it; one that none has is refused."""
     restorers = {kind: loaded(recipe, kind, say) for kind in kinds}
-    known = {knob.name for restorer in restorers.values() for knob in restorer.facts.knobs}
+    check_knobs(recipe, [restorer.facts for restorer in restorers.values()])
+    return {kind: readied(recipe, kind, restorer) for kind, restorer in restorers.items()}
+
+
+def prepared(recipe: Recipe, kind: Kind, say: Say | None = None) -> Ready:
+    """What cleans one of several kinds, once the knobs of all are checked."""
+    return readied(recipe, kind, loaded(recipe, kind, say))
+
+
+def check_knobs(recipe: Recipe, models: Sequence[Facts]) -> None:
+    """One that none of these models has, or a value that one of them does not take, is refused."""
+    known = {knob.name for facts in models for knob in facts.knobs}
     for name in recipe.knobs:
         if name not in known:
-            models = " and ".join(restorer.facts.name for restorer in restorers.values())
-            raise UserError(unknown("knob", name, sorted(known), f"{models} has"))
-    return {kind: readied(recipe, kind, restorer) for kind, restorer in restorers.items()}
+            raise UserError(unknown("knob", name, sorted(known), f"{' and '.join(facts.name for facts in models)} has"))
+    for facts in models:
+        parsed(recipe.knobs, facts)
+
+
+def parsed(knobs: Mapping[str, str], facts: Facts) -> dict[str, float]:
+    """Those that this model has."""
+    own = {knob.name: knob for knob in facts.knobs}
+    return {name: own[name].parse(text) for name, text in knobs.items() if name in own}
 
 
 def loaded(recipe: Recipe, kind: Kind, say: Say | None) -> Restorer:
@@ -105,8 +136,7 @@ def loaded(recipe: Recipe, kind: Kind, say: Say | None) -> Restorer:
 def readied(recipe: Recipe, kind: Kind, restorer: Restorer) -> Ready:
     from denoise.run import Options
 
-    own = {knob.name: knob for knob in restorer.facts.knobs}
-    turned = {name: own[name].parse(text) for name, text in recipe.knobs.items() if name in own}
+    turned = parsed(recipe.knobs, restorer.facts)
     work = Work(
         model=restorer.facts.name,
         model_sha256=recipe.card(kind).entries.get("sha256"),

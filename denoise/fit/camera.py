@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -42,6 +43,8 @@ class Wish:
             wanted = None if value is None else out_of_range(name, value)
             if wanted:
                 raise UserError(f"{name} = {value:g}; {wanted} is wanted.")
+        if self.black_dn is not None and not math.isfinite(self.black_dn):
+            raise UserError(f"black_dn = {self.black_dn:g}; a finite number is wanted.")
 
 
 def fit(darks: Path, flats: Path | None, wish: Wish, out: Path, say: Say) -> None:
@@ -50,9 +53,9 @@ def fit(darks: Path, flats: Path | None, wish: Wish, out: Path, say: Say) -> Non
     Writes the camera's file, and beside it the map of each setting's fixed pattern.
     """
     places = places_of(darks, flats)
+    measured = [setting(dark, flat, wish, say) for dark, flat in places]
     found = []
-    for dark, flat in places:
-        one = setting(dark, flat, wish, say)
+    for (dark, _), one in zip(places, measured, strict=True):
         end = f"-{dark.name}" if len(places) > 1 else ""
         found.append(with_pattern(one, dark, out.with_name(f"{out.stem}-pattern{end}.npy"), say))
     name = wish.name or next((one.camera.name for one in found if one.camera.name), None) or out.stem
@@ -113,6 +116,7 @@ def setting(darks: Path, flats: Path | None, wish: Wish, say: Say) -> Calibratio
         refuse_unlike([dark_frames[0], flat_frames[0]], f"{darks} and {flats}")
     first = dark_frames[0]
     assumed(darks, first, wish, say)
+    refuse_black_above(first, wish.black_dn)
     found = calibrated(
         [frame.photosites for frame in dark_frames],
         [frame.photosites for frame in flat_frames],
@@ -137,6 +141,14 @@ def assumed(darks: Path, frame: Frame, wish: Wish, say: Say) -> None:
     untold = [what for what, told in taken.items() if told is None]
     if untold:
         say(f"{darks}: the files do not tell their {', '.join(untold)}.")
+
+
+def refuse_black_above(dark: Frame, black_dn: float | None) -> None:
+    """It may lie above them by as much as they differ among themselves; too low a black is light, and told so."""
+    low, high = np.quantile(dark.photosites, (0.001, 0.999))
+    if black_dn is not None and black_dn > high + max(high - low, 1):
+        there = f"{low:.0f} to {high:.0f} DN"
+        raise UserError(f"black_dn = {black_dn:g} lies above the dark frames ({there}); correct --black.")
 
 
 def first_of(*values: object) -> object:

@@ -37,6 +37,7 @@ SPECTRUM_PX, TIME_PX = 180, 720
 class Comparison:
     numbers: dict[str, float]
     drawing: Image
+    notes: tuple[str, ...] = ()
 
 
 def kind_of_both(noisy: Path, cleaned: Path) -> Kind:
@@ -69,11 +70,29 @@ def decibel(power: float) -> float:
 
 
 def compare_pictures(noisy: Path, cleaned: Path, draws: Draws | None, mapping: NoiseMap | None) -> Comparison:
-    first = picture_of(noisy)
+    pages, first = one_count(noisy, cleaned), picture_of(noisy)
     before, after = values(first), values(picture_of(cleaned).beside(first))
     if before.shape != after.shape:
         raise BadFile(f"{size(noisy, before)} and {size(cleaned, after)}; only pictures of one size can be compared.")
-    return Comparison(picture_numbers(before, after), picture_drawing(before, after, draws, mapping))
+    notes = (f"Of their {pages} pages the first is compared.",) if pages > 1 else ()
+    return Comparison(picture_numbers(before, after), picture_drawing(before, after, draws, mapping), notes)
+
+
+def one_count(noisy: Path, cleaned: Path) -> int:
+    """How many pages both have."""
+    first, second = (pages_of(path) for path in (noisy, cleaned))
+    if first != second:
+        raise BadFile(f"{noisy} has {first} page(s) and {cleaned} has {second}; only equal counts are compared.")
+    return first
+
+
+def pages_of(path: Path) -> int:
+    if kind_of(path) == "raw":
+        return 1
+    from denoise.media.picture import open_picture
+
+    with open_picture(path) as file:
+        return file.pages
 
 
 def picture_of(path: Path) -> Picture:

@@ -212,15 +212,18 @@ def paired(given: Path, path: Path, reference: Path | None) -> Pair:
     if reference is None or reference.is_file():
         return Pair(path, reference)
     wanted = path.relative_to(given) if given.is_dir() else Path(path.name)
-    found = original(reference, wanted)
-    return Pair(path, found, None if found else f"no {wanted} in {reference}, nor one of that name in another format.")
+    found = original(reference, wanted, path)
+    other = "other " if (reference / wanted).exists() else ""
+    error = f"no {other}{wanted} in {reference}, nor one of that name in another format."
+    return Pair(path, found, None if found else error)
 
 
-def original(reference: Path, wanted: Path) -> Path | None:
-    """The file of that name, of that name without the mark of a result, or of either in another format."""
+def original(reference: Path, wanted: Path, measured: Path) -> Path | None:
+    """The file of that name, of that name without the mark of a result, or of either in another format. What is
+    measured is no original of itself."""
     stems = dict.fromkeys((wanted.stem, wanted.stem.removesuffix(MARK)))
     exact = [reference / wanted.with_name(name) for stem in stems for name in (stem + wanted.suffix, stem)]
     folder = reference / wanted.parent
     entries = sorted(folder.iterdir()) if folder.is_dir() else []
     other = [path for stem in stems for path in entries if path.stem == stem and kind_of(path) == kind_of(wanted)]
-    return next((path for path in (*exact, *other) if path.is_file()), None)
+    return next((path for path in (*exact, *other) if path.is_file() and not path.samefile(measured)), None)

@@ -50,6 +50,8 @@ class Inspection:
 def inspect_file(path: Path) -> Inspection:
     from denoise.media.frames import is_mosaic
 
+    if path.is_dir():
+        raise BadFile(f"{path}: a folder; give a file inside it.")
     if not path.is_file():
         raise BadFile(f"{path}: no such file; check the path.")
     if path.suffix.lower() == ".toml":

@@ -53,7 +53,7 @@ FORMATS = {
         Format("WebP", (".webp",), "webp", largest_side=16383),
         Format("AVIF", (".avif",), "avif", (8, 10, 12), largest_side=65535),
         Format("HEIF", (".heic", ".heif", ".hif"), "heif", (8, 10, 12), stack=True, largest_side=16384),
-        Format("BMP", (".bmp",), "plain", opener="open_bmp", writer="write_bmp"),
+        Format("BMP", (".bmp",), "plain", alpha=False, opener="open_bmp", writer="write_bmp"),
         Format("GIF", (".gif",), "plain", opener="open_gif", writer=""),
     )
 }

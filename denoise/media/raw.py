@@ -315,7 +315,7 @@ def save_dng(target: Path, content: Content) -> list[str]:
 
     with atomic(target) as draft:
         dng.write(draft, content)
-    return []
+    return dng.losses(content)
 
 
 def mosaic_content(source: RawFile, mosaic: Mosaic, strength: float | None) -> Content:

@@ -11,6 +11,8 @@ from functools import cached_property
 
 from denoise.media import ifd
 
+GREY_PROFILE = b"GRAY"  # the colour space of an ICC profile, behind its first 16 bytes
+NO_GREY_PROFILE = "its colour profile is for grey and the result is in colour: left out"
 EXIF_PREFIX = b"Exif\0\0"
 # Of a TIFF's first directory, what an EXIF block in another format may carry: the picture, not its storage.
 DESCRIPTIVE = frozenset(
@@ -42,6 +44,13 @@ class Tags:
     def resolution(self) -> tuple[float, float] | None:
         layout, entries = self.directory
         return self.dpi or ifd.dots_per_inch(entries, layout)
+
+
+def of_colours(tags: Tags) -> tuple[Tags, list[str]]:
+    """For grey that is written as colours, which no profile of grey describes."""
+    if tags.icc is None or tags.icc[16:20] != GREY_PROFILE:
+        return tags, []
+    return replace(tags, icc=None), [NO_GREY_PROFILE]
 
 
 def bare(exif: bytes | None) -> bytes | None:

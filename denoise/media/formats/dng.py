@@ -30,6 +30,7 @@ COLOURS = (  # of the first directory: how a converter makes colours of it, and 
 RENDERING = frozenset({50733, 50737, 50738, 50780})  # of the mosaic's directory: sharpness and false colours
 CROPS = frozenset({50718, 50719, 50720, 51125, 51009, 51022})  # places in the active area, and what to do there
 WHOLE_SENSOR = 51008  # what to do in the area with its margins
+MOSAIC_STEPS = 51009  # what to do before colours are made: gains of each colour of the mosaic
 ACTIVE_AREA = 50829
 MATERIAL = {"R": 0, "G": 1, "B": 2}
 STRIP_BYTES = 1 << 20
@@ -180,8 +181,17 @@ def kept(content: Content, layout: ifd.Layout) -> Iterator[ifd.Entry]:
     if not any(raw.margins) and same_area(raw):
         wanted |= {WHOLE_SENSOR}
     if content.colours == 3:
-        wanted -= {WHOLE_SENSOR}
+        wanted -= {WHOLE_SENSOR, MOSAIC_STEPS}
     yield from (found for code in sorted(wanted) if (found := raw.said.find(code)) is not None)
+
+
+def losses(content: Content) -> list[str]:
+    """What holds for a mosaic and not for the colours made of it."""
+    if content.colours == 1 or content.raw.said.find(MOSAIC_STEPS) is None:
+        return []
+    return [
+        "corrections of its mosaic that it asks a converter for (OpcodeList2: dark corners, as a rule) are left out"
+    ]
 
 
 def same_area(raw: RawFile) -> bool:

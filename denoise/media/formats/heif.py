@@ -14,7 +14,7 @@ import numpy as np
 import pillow_heif
 
 from denoise.media.formats import Header, Reader, Sheet, boxes, decoding, first_loss
-from denoise.media.tags import EXIF_PREFIX, Tags, bare, upright
+from denoise.media.tags import EXIF_PREFIX, Tags, bare, of_colours, upright
 from denoise.signals import Samples
 
 HeifFile: Any = pillow_heif.HeifFile  # the library is partly untyped
@@ -129,18 +129,19 @@ def _loss_notes(source: Reader, lossless: bool) -> list[str]:
 
 
 def _add(file: Any, sheet: Sheet, description: Description, lossless: bool) -> list[str]:
-    pixels = sheet.interleaved()
-    grey_alpha = pixels.shape[2] == 2
-    if grey_alpha:
+    pixels, tags, notes = sheet.interleaved(), sheet.tags, list[str]()
+    if pixels.shape[2] == 2:
         pixels = pixels[..., [0, 0, 0, 1]]
+        tags, dropped = of_colours(tags)
+        notes = ["HEIF has no grey with alpha: written as colour", *dropped]
     bits = sheet.header.bits
     mode = MODES[pixels.shape[2]] + (f";{bits}" if bits > 8 else "")
     added = file.add_frombytes(mode, (sheet.header.width, sheet.header.height), pixels.tobytes())
     added.info.update(description.kept)
-    added.info.update(_told(sheet.tags))
+    added.info.update(_told(tags))
     if lossless:
         added.info["nclx_profile"] = {**SRGB, **description.kept.get("nclx_profile", {}), **UNMIXED}
-    return ["HEIF has no grey with alpha: written as colour"] if grey_alpha else []
+    return notes
 
 
 def _told(tags: Tags) -> dict[str, bytes]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import struct
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -32,6 +33,7 @@ DESCRIBING = {
     APP13: (PHOTOSHOP_PREFIX,),  # IPTC captions live here
     COMMENT: (b"",),
 }
+FILM = re.compile(rb"ftyp(mp4|iso|avc1|qt  )")  # how an MP4 or MOV begins, wherever the maker has put it
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 READABLE_FRAMES = frozenset({0xC0, 0xC1, 0xC2, 0xC9, 0xCA})  # baseline, extended, progressive; also arithmetic
 WITHOUT_LENGTH = frozenset({0x01, *range(0xD0, 0xD9)})
@@ -74,13 +76,16 @@ class JpegReader:
             segments = list(_segments(file))
             frame = next(one for one in segments if one.marker in FRAMES)
             bits, height, width, components = struct.unpack(">BHHB", frame.data[:6])
+            film = FILM.search(file.read()) is not None
         _check(path, frame.marker, bits, components)
         self._header = Header(width, height, components, bits)
         self._segments = tuple(one for one in segments if one.describes)
         more = any(one.marker == APP2 and one.data.startswith(MULTI_PICTURE_PREFIX) for one in segments)
-        self.notes: tuple[str, ...] = (
-            ("pictures embedded beside the main one (preview, gain map) are left out",) if more else ()
-        )
+        beside = {
+            "pictures embedded beside the main one (preview, gain map) are left out": more,
+            "the film behind the picture (motion photo) is left out": film,
+        }
+        self.notes: tuple[str, ...] = tuple(note for note, there in beside.items() if there)
         self._tags: Tags | None = None
 
     def header(self, page: int) -> Header:

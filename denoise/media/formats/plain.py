@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -62,4 +62,13 @@ def write_bmp(draft: Path, sheets: Iterable[Sheet], source: Reader) -> list[str]
     dpi = sheet.tags.resolution
     settings = {"dpi": dpi} if dpi else {}
     Image.fromarray(pixels[..., 0] if pixels.shape[2] == 1 else pixels).save(draft, "BMP", **settings)
-    return []
+    return list(_untold(sheet.tags))
+
+
+def _untold(tags: Tags) -> Iterator[str]:
+    """What a BMP has no place for."""
+    words = [word for word, there in {"EXIF": tags.exif, "colour profile": tags.icc, "XMP": tags.xmp}.items() if there]
+    if words:
+        yield f"BMP holds no {', '.join(words)}: left out"
+    if tags.orientation != 1:
+        yield "BMP holds no orientation: it is shown as stored and not as the original was turned; PNG and TIFF hold it"

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image, WebPImagePlugin
 
 from denoise.media.formats import Header, Reader, Sheet, decoding, first_loss, refuse
-from denoise.media.tags import EXIF_PREFIX, Tags, bare
+from denoise.media.tags import EXIF_PREFIX, Tags, bare, of_colours
 from denoise.signals import Samples
 
 QUALITY = 92  # of lossy files; WebP does not say what the original was written with
@@ -72,11 +72,12 @@ def _is_lossless(path: Path) -> bool:
 def write(draft: Path, sheets: Iterable[Sheet], source: Reader) -> list[str]:
     (sheet,) = sheets
     pixels = sheet.interleaved()
-    notes = []
+    tags, notes = sheet.tags, list[str]()
     if sheet.header.channels == 1:
         pixels = np.concatenate([pixels[..., :1]] * 3 + [pixels[..., 1:]], axis=2)
-        notes.append("WebP has no grey pictures: written as colour with three equal channels")
-    lossless = isinstance(sheet.tags.native, Lossless)
+        tags, dropped = of_colours(tags)
+        notes += ["WebP has no grey pictures: written as colour with three equal channels", *dropped]
+    lossless = isinstance(tags.native, Lossless)
     notes += [] if lossless else first_loss(source, "WebP", QUALITY)
     Image.fromarray(pixels).save(
         draft,
@@ -85,8 +86,8 @@ def write(draft: Path, sheets: Iterable[Sheet], source: Reader) -> list[str]:
         quality=80 if lossless else QUALITY,  # without loss it is the effort
         alpha_quality=100,
         exact=True,
-        exif=EXIF_PREFIX + sheet.tags.exif if sheet.tags.exif else b"",
-        icc_profile=sheet.tags.icc or b"",
-        xmp=sheet.tags.xmp or b"",
+        exif=EXIF_PREFIX + tags.exif if tags.exif else b"",
+        icc_profile=tags.icc or b"",
+        xmp=tags.xmp or b"",
     )
     return notes
