@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -408,6 +409,52 @@ def test_ten_at_once_are_served_one_after_the_other(client: Client, tmp_path: Pa
     during.clear()
     assert [Path(result).read_bytes() for result in results] == [by_command(path, tmp_path / "out") for path in paths]
     assert most == 1
+
+
+class Watched:
+    """Makes every piece take a while, and tells how many are worked on at once."""
+
+    def __init__(self) -> None:
+        self.pieces, self.at_once, self.most = 0, 0, 0
+
+    def __call__(self) -> None:
+        self.pieces, self.at_once = self.pieces + 1, self.at_once + 1
+        self.most = max(self.most, self.at_once)
+        time.sleep(0.2)
+        self.at_once -= 1
+
+    def begins(self) -> bool:
+        before = self.pieces
+        return until(lambda: self.pieces > before)
+
+    def ends(self) -> bool:
+        before = self.pieces
+        time.sleep(1)
+        return self.pieces <= before + 1
+
+
+def test_what_a_program_cancels_ends_and_nothing_begins_beside_it(client: Client, tmp_path: Path) -> None:
+    from gradio_client import handle_file
+
+    during.append(work := Watched())
+    large, small = photo(tmp_path / "large.png", 1000, 1000), photo(tmp_path / "a.png")
+    for _ in range(3):
+        job = client.submit(handle_file(large), api_name="/clean")
+        assert work.begins()
+        assert job.cancel()
+    client.predict(handle_file(small), api_name="/clean")
+    assert work.ends()
+    assert work.most == 1
+
+
+def test_what_nobody_waits_for_any_longer_ends(address: str, tmp_path: Path) -> None:
+    during.append(work := Watched())
+    uploaded = json.loads(upload(address, photo(tmp_path / "large.png", 2000, 2000).read_bytes())[1])[0]
+    data = {"data": [a_file(uploaded), "auto", 1, 0, ""]}
+    number = json.loads(answer(address, "/gradio_api/call/clean", json.dumps(data).encode())[1])["event_id"]
+    with urllib.request.urlopen(f"{address}/gradio_api/call/clean/{number}", timeout=60):
+        assert work.begins()
+    assert until(work.ends)
 
 
 # Served
