@@ -9,6 +9,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ from denoise.batch.recipe import Recipe
 from denoise.errors import BadFile, Cancelled, UserError
 from denoise.methods.method import Method, method
 from denoise.noise.laws import laws, made
-from denoise.web import app, controls, lab_controls, limits, shelf
+from denoise.web import app, controls, lab_controls, limits, page_folder, shelf
 from denoise.web.folder_order import Folder
 from denoise.web.lab_order import noisy_file, portrait
 from denoise.web.limits import refuse, refuse_many
@@ -477,7 +478,8 @@ def test_the_world_is_let_in_with_a_password_only() -> None:
     assert app.named(None) is None
 
 
-def test_it_is_served_until_interrupted_and_its_files_go(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_it_is_served_until_interrupted_and_its_files_go(tmp_path: Path, number: int) -> None:
     code = "from denoise.web.app import main; main(port=0)"
     surroundings = os.environ | {"TMPDIR": str(tmp_path)}
     running = subprocess.Popen(
@@ -493,11 +495,28 @@ def test_it_is_served_until_interrupted_and_its_files_go(tmp_path: Path) -> None
         assert status == 200
         assert "denoise" in text
         assert list(tmp_path.glob("denoise-page-*"))
-        running.send_signal(signal.SIGINT)
+        running.send_signal(number)
         running.wait(120)
     finally:
         running.kill()
     assert not list(tmp_path.glob("denoise-page-*"))
+
+
+def test_what_a_killed_page_left_goes_with_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left, another, young = (tmp_path / f"{page_folder.PREFIX}{name}" for name in ("left", "another", "young"))
+    for folder in (left, another, young):
+        folder.mkdir()
+        (folder / "upload.png").write_bytes(b"x")
+    for folder in (left, young):
+        (folder / page_folder.LOCK).touch()
+    with page_folder.page_folder() as served:
+        long_ago = time.time() - 2 * page_folder.YOUNG_S
+        for folder in (left, another, served):
+            os.utime(folder, (long_ago, long_ago))
+        with page_folder.page_folder() as beside:
+            assert {*tmp_path.iterdir()} == {another, young, served, beside}
+    assert {*tmp_path.iterdir()} == {another, young}
 
 
 def test_a_port_that_is_taken_is_told_in_a_sentence(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
