@@ -427,6 +427,7 @@ def export(
     card = find(model)
     if (live or golden) and static:
         raise UserError("--static goes neither with --live, whose frames have one length, nor with --golden.")
+    refuse_at(precision, live, golden, calibrate)
     if live:
         graph = export_live(card, out, precision)
     else:
@@ -436,7 +437,15 @@ def export(
     if golden:
         from denoise.onnx.golden import write_golden
 
-        print(write_golden(card, graph, live))
+        print(write_golden(card, graph, live, precision))
+
+
+def refuse_at(precision: str, live: bool, golden: bool, calibrate: Path | None) -> None:
+    """What would be ignored, or could not be kept."""
+    if calibrate and (live or precision != "int8"):
+        raise UserError("--calibrate finds the ranges of --precision int8 without --live; leave it out elsewhere.")
+    if golden and precision == "int8":
+        raise UserError("--golden is for fp32 and fp16: int8 is held to a loss in dB instead; leave one of them out.")
 
 
 def size_of(text: str | None) -> tuple[int, ...] | None:

@@ -107,7 +107,7 @@ def tracked(items: Sequence[Item]) -> Iterator[Item]:
 
 @contextmanager
 def interruptible() -> Iterator[threading.Event]:
-    """Ctrl-C and a polite kill stop the run once and cleanly; pressed again, they do not disturb the tidying up.
+    """Ctrl-C, a polite kill and a closed terminal stop the run once and cleanly; again, they disturb no tidying up.
 
     The event is set as well: an interrupt that falls into a decoder's callback is lost, the next tick sees it.
     """
@@ -121,9 +121,16 @@ def interruptible() -> Iterator[threading.Event]:
             asked.set()
             raise KeyboardInterrupt
 
-    kept = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    kept = {number: signal.signal(number, stop) for number in endings()}
     try:
         yield asked
     finally:
         for number, handler in kept.items():
             signal.signal(number, handler)
+
+
+def endings() -> list[int]:
+    """The signals that ask for an end; who runs it under nohup wants it to outlive the terminal."""
+    hung_up = getattr(signal, "SIGHUP", None)
+    asking: list[int] = [signal.SIGINT, signal.SIGTERM]
+    return asking if hung_up is None or signal.getsignal(hung_up) is signal.SIG_IGN else [*asking, hung_up]

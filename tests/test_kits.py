@@ -191,6 +191,30 @@ def test_node_cleans_a_file(kit: Path, node: Path, tmp_path: Path, model: str, n
     assert levels_apart(tmp_path / name, own_result(kit, like, model, tmp_path)) <= (4 if name == "noisy.wav" else 1)
 
 
+def in_another_way(kit: Path, folder: Path, subtype: str, format: str) -> Path:
+    """The voice in a WAV of another kind."""
+    voice, rate = soundfile.read(kit / "noisy.wav", dtype="float32")
+    soundfile.write(folder / f"{subtype}-{format}.wav", voice, rate, subtype, format=format)
+    return folder / f"{subtype}-{format}.wav"
+
+
+READ = [("FLOAT", "WAV"), ("FLOAT", "WAVEX"), ("PCM_16", "WAVEX")]
+REFUSED = [("PCM_32", "WAV"), ("PCM_32", "WAVEX"), ("PCM_24", "WAV")]
+
+
+def test_node_takes_no_whole_numbers_for_floats(kit: Path, node: Path, tmp_path: Path) -> None:
+    words, out = ("node", "clean.mjs", kit / "speech-fast.onnx"), tmp_path / "out.wav"
+    for kind in REFUSED:
+        done = run(*words, in_another_way(kit, tmp_path, *kind), out, cwd=node)
+        assert done.returncode == 2, kind
+        assert "a WAV of 16 bits or of 32-bit floats is wanted" in done.stderr
+    assert not out.exists()
+    assert run(*words, kit / "noisy.wav", tmp_path / "usual.wav", cwd=node).returncode == 0
+    for kind in READ:
+        assert run(*words, in_another_way(kit, tmp_path, *kind), out, cwd=node).returncode == 0, kind
+        assert levels_apart(out, tmp_path / "usual.wav") == 0
+
+
 # C++
 
 
@@ -245,6 +269,19 @@ def test_cpp_says_what_is_wrong(kit: Path, cpp: Path, tmp_path: Path) -> None:
         done = run(cpp, *words)
         assert (done.returncode, sentence in done.stderr) == (2, True), done.stderr
     assert not out.exists()
+
+
+def test_cpp_takes_no_whole_numbers_for_floats(kit: Path, cpp: Path, tmp_path: Path) -> None:
+    model, out = kit / "speech-fast.onnx", tmp_path / "out.wav"
+    for kind in REFUSED:
+        done = run(cpp, model, in_another_way(kit, tmp_path, *kind), out)
+        assert done.returncode == 2, kind
+        assert "a WAV of 16 bits or of 32-bit floats is wanted" in done.stderr
+    assert not out.exists()
+    assert run(cpp, model, kit / "noisy.wav", tmp_path / "usual.wav").returncode == 0
+    for kind in READ:
+        assert run(cpp, model, in_another_way(kit, tmp_path, *kind), out).returncode == 0, kind
+        assert levels_apart(out, tmp_path / "usual.wav") == 0
 
 
 # The browser

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import math
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from numpy.typing import NDArray
 from PIL import Image
 from shelf import denoise
 from test_onnx import card_of, waves, weights_of
@@ -221,6 +223,35 @@ def test_the_command_does_it(card: zoo.Card, tmp_path: Path, monkeypatch: pytest
     done = denoise(*words)
     assert done.exit_code == 0, done.stderr
     assert [path.name for path in (tmp_path / "kit").iterdir()] == ["smooth-int8.onnx"]
+
+
+def test_golden_vectors_allow_what_the_precision_does(
+    card: zoo.Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DENOISE_MODELS", str(card.folder.parent))
+    done = denoise("export", "smooth", "-o", tmp_path, "--precision", "fp16", "--golden")
+    assert done.exit_code == 0, done.stderr
+    golden = json.loads((tmp_path / "smooth-fp16.golden.json").read_text())
+    assert golden["tolerance"] == verify.HALF_ALLOWED
+    noisy, restored = (arrays_of(part) for part in (golden["noisy"], golden["cases"][0]["restored"]))
+    made = OnnxRestorer.opened(tmp_path / "smooth-fp16.onnx", card, "cpu")(torch.from_numpy(noisy)).numpy()
+    assert 0 < np.abs(made - restored).max() <= golden["tolerance"]
+
+
+def arrays_of(part: dict[str, str]) -> NDArray[np.float32]:
+    return np.frombuffer(base64.b64decode(part["data"]), "<f4").reshape(part["shape"]).copy()
+
+
+def test_what_would_be_ignored_is_refused(card: zoo.Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DENOISE_MODELS", str(card.folder.parent))
+    for words in (["--calibrate", tmp_path], ["--calibrate", tmp_path, "--precision", "fp16"]):
+        done = denoise("export", "smooth", "-o", tmp_path / "kit", *words)
+        assert done.exit_code == 2
+        assert "--calibrate finds the ranges of --precision int8" in done.stderr
+    done = denoise("export", "smooth", "-o", tmp_path / "kit", "--precision", "int8", "--golden")
+    assert done.exit_code == 2
+    assert "--golden is for fp32 and fp16" in done.stderr
+    assert not (tmp_path / "kit").exists()
 
 
 def test_the_first_result_is_waited_for(graphs: dict[str, Path], card: zoo.Card) -> None:

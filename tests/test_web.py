@@ -9,7 +9,9 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -30,7 +32,7 @@ from denoise.batch.recipe import Recipe
 from denoise.errors import BadFile, Cancelled, UserError
 from denoise.methods.method import Method, method
 from denoise.noise.laws import laws, made
-from denoise.web import app, controls, lab_controls, limits, shelf
+from denoise.web import app, controls, lab_controls, limits, page_folder, shelf
 from denoise.web.folder_order import Folder
 from denoise.web.lab_order import noisy_file, portrait
 from denoise.web.limits import refuse, refuse_many
@@ -410,6 +412,52 @@ def test_ten_at_once_are_served_one_after_the_other(client: Client, tmp_path: Pa
     assert most == 1
 
 
+class Watched:
+    """Makes every piece take a while, and tells how many are worked on at once."""
+
+    def __init__(self) -> None:
+        self.pieces, self.at_once, self.most = 0, 0, 0
+
+    def __call__(self) -> None:
+        self.pieces, self.at_once = self.pieces + 1, self.at_once + 1
+        self.most = max(self.most, self.at_once)
+        time.sleep(0.2)
+        self.at_once -= 1
+
+    def begins(self) -> bool:
+        before = self.pieces
+        return until(lambda: self.pieces > before)
+
+    def ends(self) -> bool:
+        before = self.pieces
+        time.sleep(1)
+        return self.pieces <= before + 1
+
+
+def test_what_a_program_cancels_ends_and_nothing_begins_beside_it(client: Client, tmp_path: Path) -> None:
+    from gradio_client import handle_file
+
+    during.append(work := Watched())
+    large, small = photo(tmp_path / "large.png", 1000, 1000), photo(tmp_path / "a.png")
+    for _ in range(3):
+        job = client.submit(handle_file(large), api_name="/clean")
+        assert work.begins()
+        assert job.cancel()
+    client.predict(handle_file(small), api_name="/clean")
+    assert work.ends()
+    assert work.most == 1
+
+
+def test_what_nobody_waits_for_any_longer_ends(address: str, tmp_path: Path) -> None:
+    during.append(work := Watched())
+    uploaded = json.loads(upload(address, photo(tmp_path / "large.png", 2000, 2000).read_bytes())[1])[0]
+    data = {"data": [a_file(uploaded), "auto", 1, 0, ""]}
+    number = json.loads(answer(address, "/gradio_api/call/clean", json.dumps(data).encode())[1])["event_id"]
+    with urllib.request.urlopen(f"{address}/gradio_api/call/clean/{number}", timeout=60):
+        assert work.begins()
+    assert until(work.ends)
+
+
 # Served
 
 
@@ -430,7 +478,8 @@ def test_the_world_is_let_in_with_a_password_only() -> None:
     assert app.named(None) is None
 
 
-def test_it_is_served_until_interrupted_and_its_files_go(tmp_path: Path) -> None:
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_it_is_served_until_interrupted_and_its_files_go(tmp_path: Path, number: int) -> None:
     code = "from denoise.web.app import main; main(port=0)"
     surroundings = os.environ | {"TMPDIR": str(tmp_path)}
     running = subprocess.Popen(
@@ -446,11 +495,28 @@ def test_it_is_served_until_interrupted_and_its_files_go(tmp_path: Path) -> None
         assert status == 200
         assert "denoise" in text
         assert list(tmp_path.glob("denoise-page-*"))
-        running.send_signal(signal.SIGINT)
+        running.send_signal(number)
         running.wait(120)
     finally:
         running.kill()
     assert not list(tmp_path.glob("denoise-page-*"))
+
+
+def test_what_a_killed_page_left_goes_with_the_next_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    left, another, young = (tmp_path / f"{page_folder.PREFIX}{name}" for name in ("left", "another", "young"))
+    for folder in (left, another, young):
+        folder.mkdir()
+        (folder / "upload.png").write_bytes(b"x")
+    for folder in (left, young):
+        (folder / page_folder.LOCK).touch()
+    with page_folder.page_folder() as served:
+        long_ago = time.time() - 2 * page_folder.YOUNG_S
+        for folder in (left, another, served):
+            os.utime(folder, (long_ago, long_ago))
+        with page_folder.page_folder() as beside:
+            assert {*tmp_path.iterdir()} == {another, young, served, beside}
+    assert {*tmp_path.iterdir()} == {another, young}
 
 
 def test_a_port_that_is_taken_is_told_in_a_sentence(address: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,6 +6,8 @@ import json
 import re
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import browser
@@ -22,7 +24,7 @@ from denoise.measure.pieces import SAMPLES
 from denoise.resample import resample
 from denoise.run import Options, restore_sound
 from denoise.signals import Audio, Block
-from denoise.web import app, limits
+from denoise.web import app, limits, live_takes
 from denoise.web.live_sound import LiveSound, chosen, live_models
 from denoise.web.live_takes import Take, Takes, coded, decoded
 
@@ -123,6 +125,24 @@ def test_what_is_too_much_is_refused_in_a_sentence(monkeypatch: pytest.MonkeyPat
     assert takes.forget(word) == take.place
     with pytest.raises(UserError, match="has ended"):
         takes.take(word)
+
+
+def test_no_more_are_live_than_may_be_even_if_all_begin_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_takes, "warm", lambda model, rate: time.sleep(0.5))
+    monkeypatch.setattr(limits, "MOST_LIVE", 2)
+    takes = Takes()
+
+    def begins(rate: int = RATE) -> bool:
+        with suppress(UserError):
+            return bool(takes.begin("auto", rate))
+        return False
+
+    assert not any(begins(rate=100) for _ in range(3)), "who is refused takes no place"
+    with ThreadPoolExecutor(6) as visitors:
+        assert sum(visitors.map(lambda _: begins(), range(6))) == len(takes.going) == 2
+    takes.forget(next(iter(takes.going)))
+    assert begins()
+    assert not begins()
 
 
 def test_only_samples_are_taken_and_not_too_many() -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from denoise import zoo
 from denoise.atomic import atomic
 from denoise.methods.method import Live
-from denoise.onnx.verify import ALLOWED, settings, signal
+from denoise.onnx.verify import ALLOWED, HALF_ALLOWED, settings, signal
 from denoise.restorer import Facts, Restorer
 from denoise.zoo import Card
 
@@ -25,14 +25,14 @@ HALF = 0.5  # strength of the second case
 Golden = dict[str, Any]
 
 
-def write_golden(card: Card, graph: Path, live: bool = False) -> Path:
-    """`NAME.golden.json` beside a graph."""
+def write_golden(card: Card, graph: Path, live: bool = False, precision: str = "fp32") -> Path:
+    """`NAME.golden.json` beside a graph, with how far its precision may be off."""
     method = zoo.method_of(card)
     facts, frame = zoo.facts_of(card, method), method.live() if live else None
     golden = golden_live(frame, facts) if frame else golden_of(zoo.TorchRestorer(method, facts))
-    target = graph.with_suffix(".golden.json")
+    target, tolerance = graph.with_suffix(".golden.json"), HALF_ALLOWED if precision == "fp16" else ALLOWED
     with atomic(target) as draft:
-        draft.write_text(json.dumps({"graph": graph.name, "tolerance": ALLOWED} | golden))
+        draft.write_text(json.dumps({"graph": graph.name, "tolerance": tolerance} | golden))
     return target
 
 

@@ -16,6 +16,7 @@ from denoise.web.gate import at_home
 from denoise.web.limits import KINDS, refuse
 from denoise.web.order import Order, complaint
 from denoise.web.shelf import shelf
+from denoise.web.turns import awaited, turn, untold
 
 
 def offer() -> None:
@@ -39,7 +40,7 @@ def clean(file: str, model: str = AUTO, strength: float = 1, seed: int = 0, sett
     path = Path(file)
     try:
         recipe = Recipe(model, strength=strength, seed=seed, knobs=knobs_of(settings.split()))
-        filled = Order(path, kind_of(path) or KINDS[0], recipe, shelf()).fill(lambda share: None)
+        filled = Order(path, kind_of(path) or KINDS[0], recipe, shelf()).fill(awaited(untold))
     except Exception as trouble:
         raise gr.Error(complaint(trouble, path, shelf()), print_exception=False) from None
     return str(filled.target), json.loads(as_json(filled.outcome.as_data()))
@@ -52,7 +53,8 @@ def inspect(file: str) -> Any:
     path = Path(file)
     try:
         refuse(path, *KINDS)
-        found = inspect_file(path).as_data()
+        with turn(awaited(untold)):
+            found = inspect_file(path).as_data()
     except Exception as trouble:
         raise gr.Error(complaint(trouble, path, shelf()), print_exception=False) from None
     found["file"] = Path(found.pop("path")).name  # a client would fetch whatever has a path

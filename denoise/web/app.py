@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import sys
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import gradio as gr
 
 from denoise.devices import give_way
 from denoise.errors import UserError
+from denoise.talk import interruptible
 from denoise.web import limits
 from denoise.web.api import offer
 from denoise.web.folder_room import folder_room
 from denoise.web.gate import no_links
 from denoise.web.lab_room import lab_room
 from denoise.web.order import Stops
+from denoise.web.page_folder import page_folder
 from denoise.web.picture_room import picture_room
 from denoise.web.quick import unserved
 from denoise.web.shelf import keep_swept
@@ -103,12 +104,12 @@ def serve(page: gr.Blocks, **more: Any) -> str:
 def main(
     host: str = "127.0.0.1", port: int | None = None, share: bool = False, auth: tuple[str, str] | None = None
 ) -> None:
-    """Serves the page until it is interrupted. Its files lie in a folder of its own, which then goes."""
+    """Serves the page until it is interrupted or ended. Its files lie in a folder of its own, which then goes."""
     if share and auth is None:
         raise UserError("--share opens the page to everyone who has the link; give --auth NAME:PASSWORD with it.")
     give_way()
-    with TemporaryDirectory(prefix="denoise-page-") as folder:
-        os.environ["GRADIO_TEMP_DIR"] = folder
+    with interruptible(), page_folder() as folder:
+        os.environ["GRADIO_TEMP_DIR"] = str(folder)
         page = build()
         reach: dict[str, Any] = {"server_name": host, "server_port": port or None, "share": share, "auth": auth}
         try:

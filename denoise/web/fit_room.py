@@ -20,6 +20,7 @@ from denoise.web.folder_order import taken_in
 from denoise.web.gate import at_home
 from denoise.web.order import excuse
 from denoise.web.shelf import download_of, fresh, nothing_to_download, shelf
+from denoise.web.turns import awaited, turn, untold
 from denoise.web.words import refused, said
 
 if TYPE_CHECKING:
@@ -133,7 +134,8 @@ def measured(
         taken_in([Path(one) for one in paths], folder / what) if paths else None
         for what, paths in (("darks", darks), ("flats", flats))
     ]
-    fit(folder / "darks", folder / "flats" if places[1] else None, wish, folder / NAME, told.append)
+    with turn(awaited(untold)):
+        fit(folder / "darks", folder / "flats" if places[1] else None, wish, folder / NAME, told.append)
     return [line.replace(f"{folder}/", "") for line in told], read(folder / NAME), packed(folder)
 
 

@@ -20,6 +20,7 @@ from denoise.errors import BadFile, Cancelled
 from denoise.media.find import kind_of
 from denoise.report import Outcome, Report, as_json, as_table
 from denoise.web.limits import KINDS, refuse, refuse_many
+from denoise.web.turns import turn
 from denoise.web.words import table
 
 POLL_S = 0.3
@@ -112,13 +113,17 @@ class Folder:
         try:
             planned = self.planned(files)
             self.report.waiting = len(planned.jobs) + len(planned.failures)
-            for outcome in clean_all(planned, self.recipe, queue):
-                self.report.outcomes.append(outcome)
-                self.report.waiting -= 1
+            with turn(queue.stop):
+                self.work(planned, queue)
         except Cancelled:
             self.report.cancelled = True
         except Exception as trouble:  # told by whoever waits for it
             self.trouble = trouble
+
+    def work(self, planned: Plan, queue: Queue) -> None:
+        for outcome in clean_all(planned, self.recipe, queue):
+            self.report.outcomes.append(outcome)
+            self.report.waiting -= 1
 
     def planned(self, files: list[Path]) -> Plan:
         """What is too large for the page fails; the rest is planned as on the command line."""

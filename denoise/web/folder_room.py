@@ -20,6 +20,7 @@ from denoise.web.limits import KINDS
 from denoise.web.order import Stops, excuse
 from denoise.web.room import developing
 from denoise.web.shelf import download_of, fresh, nothing_to_download, samples, shelf
+from denoise.web.turns import untold
 from denoise.web.words import refused, said
 
 ROOM = "folder"
@@ -39,7 +40,7 @@ def folder_room(stops: Stops) -> None:
         if not paths:
             yield {results.outcome: refused(NOTHING)}
             return
-        yield from results.of(form.folder(values), paths, stops.watched(key(request, ROOM), lambda share: None))
+        yield from results.of(form.folder(values), paths, stops.watched(key(request, ROOM), untold))
 
     blank = {results.outcome: "", results.queue: "", results.download: gr.update(visible=False)}
     buttons.start(stops, ROOM, fill, form.asked, list(blank), blank, show_progress="hidden")

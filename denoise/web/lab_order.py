@@ -17,6 +17,7 @@ from denoise.media.find import kind_of, result_name
 from denoise.noise.laws import found, made
 from denoise.report import shown
 from denoise.web.charts import Axis, Curve, chart
+from denoise.web.turns import awaited, turn, untold
 from denoise.web.words import table
 
 NOISY = ".noisy"
@@ -54,7 +55,8 @@ def noisy_file(
     made_of = gathered(files, folder / "from", several="folder" in entry.made_of) if entry.made_of else None
     name = f"{clean.stem}{NOISY}.npy" if clean.suffix.lower() == ".npy" else result_name(clean, NOISY)
     order = Order(entry, clean, folder / name, words, seed, files=made_of, **more)
-    described, notes = add(order)
+    with turn(awaited(untold)):
+        described, notes = add(order)
     return Added(clean, folder / name, law, words, described, tuple(notes))
 
 

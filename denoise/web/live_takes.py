@@ -83,20 +83,27 @@ class Takes:
 
     def __init__(self) -> None:
         self.going: dict[str, Take] = {}
+        self.places: set[str] = set()  # of these, and of those that are about to begin
+        self.lock = Lock()
 
     def begin(self, model: str, rate: int) -> tuple[str, Take]:
-        from denoise.web.live_sound import chosen
-
-        if len(self.going) >= limits.MOST_LIVE:
-            raise UserError(FULL.format(limits.MOST_LIVE))
-        if rate not in RATES:
-            raise UserError(f"The microphone has {rate} Hz, and {RATES[0]} to {RATES[-1]} are wanted; choose another.")
-        found = chosen(model)
-        warm(found, rate)
-        name, word = f"live-{time.strftime('%Y%m%d-%H%M%S')}.wav", secrets.token_urlsafe(16)
-        self.going[word] = Take(found, rate, fresh() / name)
+        word = self.reserved()
+        try:
+            take = self.going[word] = ready(model, rate)
+        except BaseException:
+            self.places.discard(word)
+            raise
         self.watch(word)
-        return word, self.going[word]
+        return word, take
+
+    def reserved(self) -> str:
+        """The word of one of the few places, taken before what then takes a while."""
+        word = secrets.token_urlsafe(16)
+        with self.lock:
+            if len(self.places) >= limits.MOST_LIVE:
+                raise UserError(FULL.format(limits.MOST_LIVE))
+            self.places.add(word)
+        return word
 
     def take(self, word: str) -> Take:
         if word not in self.going:
@@ -119,11 +126,23 @@ class Takes:
     def forget(self, word: str) -> Path | None:
         """What came in stays on the shelf for its time."""
         take = self.going.pop(word, None)
+        self.places.discard(word)
         if take is None:
             return None
         with take.lock:
             take.close()
         return take.place
+
+
+def ready(model: str, rate: int) -> Take:
+    """To be heard at once."""
+    from denoise.web.live_sound import chosen
+
+    if rate not in RATES:
+        raise UserError(f"The microphone has {rate} Hz, and {RATES[0]} to {RATES[-1]} are wanted; choose another.")
+    found = chosen(model)
+    warm(found, rate)
+    return Take(found, rate, fresh() / f"live-{time.strftime('%Y%m%d-%H%M%S')}.wav")
 
 
 def warm(model: LiveModel, rate: int) -> None:

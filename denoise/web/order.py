@@ -20,6 +20,7 @@ from denoise.report import Outcome, Work
 from denoise.signals import Kind
 from denoise.web.limits import refuse
 from denoise.web.shelf import folder_on
+from denoise.web.turns import awaited, turn
 
 STOPPED = "Stopped; nothing was kept of it."
 
@@ -43,8 +44,8 @@ class Stops:
             self.asked.pop(key).set()
 
     def watched(self, key: str, tick: Tick) -> Tick:
-        """The same tick, that ends the work once it was asked for."""
-        asked = self.asked.get(key)
+        """The same tick, that ends the work once it was asked for, or nobody waits for it."""
+        asked, tick = self.asked.get(key), awaited(tick)
 
         def watching(share: float) -> None:
             if asked is None or asked.is_set():
@@ -67,7 +68,11 @@ class Order:
     develop: str | None = None  # what a raw file becomes; None: a raw DNG
 
     def fill(self, tick: Tick, say: Say = unheard) -> Filled:
-        """The cleaned file, through the same steps as on the command line."""
+        """The cleaned file, through the same steps as on the command line, once it is its turn."""
+        with turn(tick):
+            return self.filled(tick, say)
+
+    def filled(self, tick: Tick, say: Say) -> Filled:
         refuse(self.source, self.kind)
         if self.recipe.only not in (None, self.kind):
             raise UserError(f"{self.recipe.model} is not for {NAMES[self.kind]}s; choose another model, or auto.")
@@ -116,6 +121,8 @@ def complaint(trouble: Exception, source: Path, shelf: Path) -> str:
 
 
 def excuse(trouble: Exception, shelf: Path) -> str:
+    if isinstance(trouble, Cancelled):
+        return STOPPED
     if not isinstance(trouble, UserError):
         logging.getLogger(__name__).exception("the page met a surprise", exc_info=trouble)
     return without_paths(sentence(trouble), shelf)

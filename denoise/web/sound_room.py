@@ -22,6 +22,7 @@ from denoise.web.player import player
 from denoise.web.room import Desk
 from denoise.web.shelf import download_of, fresh, nothing_to_download
 from denoise.web.sound_views import SCALE, compared, looked_at, painted, report, words
+from denoise.web.turns import turn
 from denoise.web.words import said
 
 ROOM = "audio"
@@ -112,5 +113,6 @@ def unsure(filled: Filled, tick: Tick) -> str:
     restoring = ready(filled.recipe, ["audio"])["audio"]
     audio = open_sound(filled.source).audio
     samples = beginning(audio, CROP_SECONDS * audio.rate)
-    apart = Draws(restoring.restorer, restoring.options, tick).of_sound(samples, audio.rate)
+    with turn(tick):
+        apart = Draws(restoring.restorer, restoring.options, tick).of_sound(samples, audio.rate)
     return said(UNSURE.format(COUNT, CROP_SECONDS)) + painted(apart, audio.rate, "Unsure")

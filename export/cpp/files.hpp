@@ -53,24 +53,26 @@ void put(std::string& bytes, Number value) {
 inline Sound read_wav(const std::string& path) {
   const std::string bytes = contents(path);
   Sound sound;
-  size_t channels = 0, bits = 0, data = 0, size = 0;
+  size_t tag = 0, channels = 0, bits = 0, data = 0, size = 0;
   for (size_t at = 12; at + 8 <= bytes.size() && !data;) {
     const std::string name = bytes.substr(at, 4);
     size = number_at<uint32_t>(bytes, at + 4);
     if (name == "data") data = at + 8;
     if (name == "fmt ") {
       channels = number_at<uint16_t>(bytes, at + 10), bits = number_at<uint16_t>(bytes, at + 22);
-      sound.rate = number_at<uint32_t>(bytes, at + 12);
+      sound.rate = number_at<uint32_t>(bytes, at + 12), tag = number_at<uint16_t>(bytes, at + 8);
+      if (tag == 0xFFFE) tag = number_at<uint16_t>(bytes, at + 32);  // said further on
     }
     at += 8 + size + size % 2;
   }
-  if (!data || !channels || (bits != 16 && bits != 32))
+  const bool whole = tag == 1 && bits == 16, floats = tag == 3 && bits == 32;
+  if (!data || !channels || !(whole || floats))
     throw std::runtime_error(path + ": a WAV of 16 bits or of 32-bit floats is wanted");
   const size_t step = bits / 8, length = std::min(size, bytes.size() - data) / step / channels;
   sound.voices.assign(channels, std::vector<float>(length));
   for (size_t at = 0; at < length * channels; ++at)
     sound.voices[at % channels][at / channels] =
-        step == 2 ? number_at<int16_t>(bytes, data + 2 * at) / 32768.0f : number_at<float>(bytes, data + 4 * at);
+        whole ? number_at<int16_t>(bytes, data + 2 * at) / 32768.0f : number_at<float>(bytes, data + 4 * at);
   return sound;
 }
 

@@ -56,16 +56,22 @@ function readWav(bytes) {
   while (at + 8 <= bytes.length) {
     const [name, size] = [bytes.toString("latin1", at, at + 4), bytes.readUInt32LE(at + 4)];
     const chunk = bytes.subarray(at + 8, at + 8 + size);
-    if (name === "fmt ") format = { channels: chunk.readUInt16LE(2), rate: chunk.readUInt32LE(4), bits: chunk.readUInt16LE(14) };
+    if (name === "fmt ") format = { tag: tagOf(chunk), channels: chunk.readUInt16LE(2), rate: chunk.readUInt32LE(4), bits: chunk.readUInt16LE(14) };
     if (name === "data") data = chunk;
     at += 8 + size + (size % 2);
   }
-  if (!format || !data || ![16, 32].includes(format.bits)) fail(`${source}: a WAV of 16 bits or of 32-bit floats is wanted.`);
+  if (!format || !data || !["1/16", "3/32"].includes(`${format.tag}/${format.bits}`)) fail(`${source}: a WAV of 16 bits or of 32-bit floats is wanted.`);
   const step = format.bits / 8;
   const sample = (index) => (step === 2 ? data.readInt16LE(index * 2) / 32768 : data.readFloatLE(index * 4));
   const length = Math.floor(data.length / step / format.channels);
   const voice = (channel) => Float32Array.from({ length }, (_, index) => sample(index * format.channels + channel));
   return { rate: format.rate, voices: Array.from({ length: format.channels }, (_, channel) => voice(channel)) };
+}
+
+/** Whole numbers are 1 and floats are 3; some files say it further on. */
+function tagOf(chunk) {
+  const tag = chunk.readUInt16LE(0);
+  return tag === 0xfffe && chunk.length >= 26 ? chunk.readUInt16LE(24) : tag;
 }
 
 /** 16 bits. */
