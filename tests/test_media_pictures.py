@@ -634,6 +634,15 @@ def test_what_a_bmp_cannot_tell_is_said(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("suffix", ["jpg", "tif", "webp", "avif", "heic", "bmp"])
+def test_words_of_a_png_that_go_nowhere_else_are_told(tmp_path, suffix):
+    write_png(tmp_path / "in.png", photo())
+    with open_picture(tmp_path / "in.png") as source:
+        pixels = source.page().picture.pixels
+        assert "descriptions of the PNG (tEXt) are left out" in save(tmp_path / f"out.{suffix}", source, [pixels])
+        assert save(tmp_path / "out.png", source, [pixels]) == []
+
+
 def test_white_is_zero_reads_as_light_and_is_written_as_it_was(tmp_path):
     stored = photo(samples=1)
     write_tiff(tmp_path / "in.tif", stored, photometric="miniswhite")

@@ -304,6 +304,8 @@ def _sheet(source: PictureFile, index: int, pixels: Samples, kind: Format, notes
         notes.append(f"{kind.name} holds no transparency: alpha is left out")
     if held.dtype.itemsize < header.dtype.itemsize or held.bits < header.bits:
         notes.append(f"{kind.name} holds {held.depth} samples: {header.depth} picture reduced")
+    if kind.name != source.format:
+        notes.extend(getattr(source.tags(index).native, "only_here", ()))
     white = source.white(index)
     if alpha is not None:
         opaque = 1.0 if header.floating and float(alpha.max()) <= 1 else white

@@ -22,6 +22,7 @@ DESCRIBING = frozenset(
     b"iCCP sRGB gAMA cHRM cICP mDCV cLLI mDCv cLLi pHYs tEXt zTXt iTXt eXIf tIME sCAL oFFs pCAL sTER".split()
 )
 CODED = frozenset(b"IHDR PLTE tRNS IDAT IEND".split())
+WORDS, COLOURS = frozenset(b"tEXt zTXt iTXt".split()), frozenset(b"gAMA cHRM cICP".split())
 ABOUT_SAMPLES = frozenset(b"sBIT bKGD".split())  # true only while depth and colour type stay
 XMP_KEYWORD = b"XML:com.adobe.xmp\0"
 METRES_PER_INCH = 0.0254
@@ -52,6 +53,14 @@ class Chunks:
 
     def find(self, kind: bytes) -> bytes | None:
         return next((one.data for one in self.described if one.kind == kind), None)
+
+    @property
+    def only_here(self) -> tuple[str, ...]:
+        """What no other format is told, in words."""
+        wanted = WORDS | (COLOURS if self.find(b"iCCP") is None and self.find(b"sRGB") is None else set())
+        lost = (one for one in self.described if one.kind in wanted and not one.data.startswith(XMP_KEYWORD))
+        kinds = dict.fromkeys(one.kind.decode() for one in lost)
+        return (f"descriptions of the PNG ({', '.join(kinds)}) are left out",) if kinds else ()
 
 
 class PngReader:
