@@ -537,6 +537,14 @@ def test_what_a_killed_page_left_goes_with_the_next_one(tmp_path: Path, monkeypa
     assert {*tmp_path.iterdir()} == {another, young}
 
 
+def test_an_address_of_another_machine_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", os.environ["GRADIO_TEMP_DIR"])
+    for port in (None, 7861):
+        with pytest.raises(UserError, match=r"--host 203\.0\.113\.7: that is no address of this machine"):
+            app.main(host="203.0.113.7", port=port)
+    assert all(app.is_here(host) for host in ("127.0.0.1", "localhost", "0.0.0.0"))
+
+
 def test_a_port_that_is_taken_is_told_in_a_sentence(address: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", os.environ["GRADIO_TEMP_DIR"])
     with pytest.raises(UserError, match="choose another --port"):
