@@ -412,6 +412,24 @@ def test_ten_at_once_are_served_one_after_the_other(client: Client, tmp_path: Pa
     assert most == 1
 
 
+def test_what_a_program_leaves_out_is_as_usual_and_a_file_is_asked_for(client: Client, tmp_path: Path) -> None:
+    from gradio_client import handle_file
+    from gradio_client.exceptions import AppError
+
+    path = photo(tmp_path / "a.png")
+    usual, left_out = (
+        client.predict(handle_file(path), *more, api_name="/clean") for more in ((), (None, None, None, None))
+    )
+    assert Path(left_out[0]).read_bytes() == Path(usual[0]).read_bytes()
+    for name, more in (("/clean", (None, None, None, None)), ("/inspect", ())):
+        with pytest.raises(AppError, match="No file was given"):
+            client.predict(None, *more, api_name=name)
+    with pytest.raises(AppError, match=f"Seed {10**25} is too large: choose a whole number up to"):
+        client.predict(handle_file(path), "auto", 1, 10**25, "", api_name="/clean")
+    with pytest.raises(UserError, match="is too large"):
+        noisy_file(path, "gaussian", {}, 10**25, tmp_path)
+
+
 class Watched:
     """Makes every piece take a while, and tells how many are worked on at once."""
 
@@ -517,6 +535,14 @@ def test_what_a_killed_page_left_goes_with_the_next_one(tmp_path: Path, monkeypa
         with page_folder.page_folder() as beside:
             assert {*tmp_path.iterdir()} == {another, young, served, beside}
     assert {*tmp_path.iterdir()} == {another, young}
+
+
+def test_an_address_of_another_machine_is_told_in_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", os.environ["GRADIO_TEMP_DIR"])
+    for port in (None, 7861):
+        with pytest.raises(UserError, match=r"--host 203\.0\.113\.7: that is no address of this machine"):
+            app.main(host="203.0.113.7", port=port)
+    assert all(app.is_here(host) for host in ("127.0.0.1", "localhost", "0.0.0.0"))
 
 
 def test_a_port_that_is_taken_is_told_in_a_sentence(address: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 
 from denoise.atomic import atomic
+from denoise.batch.recipe import refuse_seed
 from denoise.errors import UserError
 from denoise.media.find import NAMES, kind_of, known
 from denoise.media.frames import found_in, read_frame
@@ -55,6 +56,7 @@ def add(order: Order) -> Answer:
 def refused(order: Order) -> Kind:
     """A law for sounds does nothing to a picture."""
     name, path, kind = order.entry.name, order.path, order.entry.kind
+    refuse_seed(order.seed)
     if order.camera is not None and (kind != "raw" or order.entry.made_of):
         raise UserError(f"The law {name} knows nothing of cameras; leave out --camera, or take the law camera.")
     if order.files is not None and not order.entry.made_of:

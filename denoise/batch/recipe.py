@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 AUTO = "auto"
 ENGINES = ("torch", "onnx")
 MAKING = "Making the ONNX graph of {}, which is done once: seconds, or for a diffusion some minutes."
+LARGEST_SEED = 2**63 - 1
 Say = Callable[[str], None]
 
 
@@ -41,8 +42,7 @@ class Recipe:
             raise UserError(unknown("engine", self.engine, list(ENGINES), "there are"))
         if not 0 <= self.strength <= 1:
             raise UserError(f"Strength {self.strength:g} is out of range: choose from 0 to 1.")
-        if self.seed < 0:
-            raise UserError(f"Seed {self.seed} is negative: choose a whole number from 0.")
+        refuse_seed(self.seed)
         if self.camera and not self.camera.is_file():
             raise UserError(f"{self.camera}: there is no such calibration; make it with `denoise noise fit`.")
 
@@ -162,6 +162,14 @@ def own_camera(recipe: Recipe, kind: Kind) -> OwnCamera | None:
 def named(restorer: Any, fact: str) -> str | None:
     value = getattr(restorer, fact, None)
     return None if value is None else str(value)
+
+
+def refuse_seed(seed: int) -> None:
+    """What reports and graphs have no number for."""
+    if seed < 0:
+        raise UserError(f"Seed {seed} is negative: choose a whole number from 0.")
+    if seed > LARGEST_SEED:
+        raise UserError(f"Seed {seed} is too large: choose a whole number up to {LARGEST_SEED}.")
 
 
 def knobs_of(settings: Iterable[str]) -> dict[str, str]:

@@ -18,6 +18,8 @@ from denoise.web.order import Order, complaint
 from denoise.web.shelf import shelf
 from denoise.web.turns import awaited, turn, untold
 
+NO_FILE = "No file was given; upload one, and hand it over as `file`."
+
 
 def offer() -> None:
     """`/clean` and `/inspect`; nobody sees their controls."""
@@ -32,25 +34,32 @@ def offer() -> None:
     asking.click(inspect, file, report, api_name="inspect", **IN_TURN)
 
 
-def clean(file: str, model: str = AUTO, strength: float = 1, seed: int = 0, settings: str = "") -> tuple[str, Any]:
+def clean(
+    file: str | None,
+    model: str | None = AUTO,
+    strength: float | None = 1,
+    seed: int | None = 0,
+    settings: str | None = "",
+) -> tuple[str, Any]:
     """The cleaned file and a report, as `denoise clean FILE --model … --strength … --seed … --set …` makes them.
 
-    Several settings are parted by spaces: "iterations=4 detail=0.2".
+    Several settings are parted by spaces: "iterations=4 detail=0.2". What is null is as if it were left out.
     """
-    path = Path(file)
+    path = given(file)
     try:
-        recipe = Recipe(model, strength=strength, seed=seed, knobs=knobs_of(settings.split()))
+        share, knobs = 1 if strength is None else strength, knobs_of((settings or "").split())
+        recipe = Recipe(model or AUTO, strength=share, seed=seed or 0, knobs=knobs)
         filled = Order(path, kind_of(path) or KINDS[0], recipe, shelf()).fill(awaited(untold))
     except Exception as trouble:
         raise gr.Error(complaint(trouble, path, shelf()), print_exception=False) from None
     return str(filled.target), json.loads(as_json(filled.outcome.as_data()))
 
 
-def inspect(file: str) -> Any:
+def inspect(file: str | None) -> Any:
     """What a file is, how noisy it is, and what would clean it in which time."""
     from denoise.measure.inspection import inspect_file
 
-    path = Path(file)
+    path = given(file)
     try:
         refuse(path, *KINDS)
         with turn(awaited(untold)):
@@ -59,3 +68,9 @@ def inspect(file: str) -> Any:
         raise gr.Error(complaint(trouble, path, shelf()), print_exception=False) from None
     found["file"] = Path(found.pop("path")).name  # a client would fetch whatever has a path
     return json.loads(as_json(found))
+
+
+def given(file: str | None) -> Path:
+    if not file:
+        raise gr.Error(NO_FILE, print_exception=False)
+    return Path(file)

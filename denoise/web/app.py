@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import socket
 import sys
+from contextlib import suppress
 from typing import Any
 
 import gradio as gr
@@ -107,6 +109,8 @@ def main(
     """Serves the page until it is interrupted or ended. Its files lie in a folder of its own, which then goes."""
     if share and auth is None:
         raise UserError("--share opens the page to everyone who has the link; give --auth NAME:PASSWORD with it.")
+    if not is_here(host):
+        raise UserError(f"--host {host}: that is no address of this machine; choose one, or 0.0.0.0 for all it has.")
     give_way()
     with interruptible(), page_folder() as folder:
         os.environ["GRADIO_TEMP_DIR"] = str(folder)
@@ -132,3 +136,11 @@ def named(auth: str | None) -> tuple[str, str] | None:
 
 def reason(trouble: OSError) -> str:
     return "it is taken; choose another --port, or 0 for any free one." if "port" in str(trouble) else f"{trouble}."
+
+
+def is_here(host: str) -> bool:
+    """Whether something can be served at this address, at any port."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as trial, suppress(OSError):
+        trial.bind((host.strip("[]"), 0))
+        return True
+    return False

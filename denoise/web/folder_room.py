@@ -12,6 +12,7 @@ import gradio as gr
 
 from denoise.batch.file import Tick
 from denoise.batch.recipe import AUTO, Recipe
+from denoise.errors import UserError
 from denoise.media.find import suffixes
 from denoise.web.controls import Buttons, Shown, choices_for, key, seed_control, strength_control
 from denoise.web.folder_order import INBOX, Folder
@@ -40,7 +41,12 @@ def folder_room(stops: Stops) -> None:
         if not paths:
             yield {results.outcome: refused(NOTHING)}
             return
-        yield from results.of(form.folder(values), paths, stops.watched(key(request, ROOM), untold))
+        try:
+            folder = form.folder(values)
+        except UserError as trouble:
+            yield {results.outcome: refused(str(trouble))}
+            return
+        yield from results.of(folder, paths, stops.watched(key(request, ROOM), untold))
 
     blank = {results.outcome: "", results.queue: "", results.download: gr.update(visible=False)}
     buttons.start(stops, ROOM, fill, form.asked, list(blank), blank, show_progress="hidden")
