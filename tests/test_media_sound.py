@@ -724,6 +724,18 @@ def test_a_video_that_is_cut_short_is_refused(name: str, tmp_path: Path) -> None
             open_sound(path)
 
 
+@every([form for form in ALL if form.described.endswith("Ogg")])
+def test_several_recordings_in_one_ogg_are_refused(form: Form, tmp_path: Path) -> None:
+    path = form.file(tmp_path, length=48_000)
+    once = path.read_bytes()
+    form.file(tmp_path, length=30_001)
+    for other in (path.read_bytes(), once):
+        path.write_bytes(once + other)
+        with pytest.raises(BadFile, match="several recordings in one Ogg file; part them first") as refusal:
+            open_sound(path)
+        assert str(path) in str(refusal.value)
+
+
 def test_an_mp3_without_an_index_is_counted(tmp_path: Path) -> None:
     path = tmp_path / "recorder.mp3"
     samples = hum(1, 120_000, 44100) * np.where(np.arange(120_000) < 60_000, 0.001, 1).astype(np.float32)

@@ -1,7 +1,8 @@
-"""Ogg files: whether they are whole, and the quality setting of Vorbis, found back from the bit rate a file states."""
+"""Ogg files: whether they are whole and one recording, and the quality of Vorbis, found back from a stated bit rate."""
 
 from __future__ import annotations
 
+import mmap
 import struct
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +17,7 @@ from denoise.media.recording import CUT_SHORT
 VORBIS: dict[str, Any] = {"format": "OGG", "subtype": "VORBIS"}
 USUAL = 0.6  # the compression level of quality 4, what most encoders take unless told otherwise
 LARGEST_PAGE = 65_307  # bytes
+PAGE, FIRST_PAGE = b"OggS", b"OggS\0\2"  # what any page starts with, and the first one of a stream
 TRIALS = 10  # halvings of the scale
 
 
@@ -54,8 +56,18 @@ def must_be_whole(path: Path) -> None:
     with path.open("rb") as file:
         file.seek(max(0, path.stat().st_size - 2 * LARGEST_PAGE))
         tail = file.read()
-    page = tail[tail.rfind(b"OggS") :]
+    page = tail[tail.rfind(PAGE) :]
     segments = page[26] if len(page) > 26 else 255
     is_last = len(page) > 27 and page[5] & 4
     if not is_last or len(page) < 27 + segments + sum(page[27 : 27 + segments]):
         raise BadFile(f"{path}: the last page of the sound is missing: {CUT_SHORT}")
+
+
+def must_be_one(path: Path) -> None:
+    """All streams of a recording begin before any goes on; what begins later is another recording."""
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as pages:
+        at = pages.find(PAGE)
+        while at >= 0 and pages[at : at + len(FIRST_PAGE)] == FIRST_PAGE:
+            at = pages.find(PAGE, at + 1)
+        if at >= 0 and pages.find(FIRST_PAGE, at) >= 0:
+            raise BadFile(f"{path}: there are several recordings in one Ogg file; part them first.")

@@ -174,6 +174,7 @@ def _open_ogg(path: Path) -> SoundFile:
     from denoise.media import ogg
 
     ogg.must_be_whole(path)
+    ogg.must_be_one(path)
     head = _head(path)
     alone = head.count(b"OggS\0\2") == 1 and (b"\1vorbis" in head[:64] or b"OpusHead" in head[:64])
     return _open_coded(path) if alone else _open_track(path, "ogg")
