@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import struct
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -13,9 +14,17 @@ import numpy as np
 from denoise.errors import BadFile
 from denoise.media import sndfile
 from denoise.media.recording import CUT_SHORT
+from denoise.signals import Block
 
 VORBIS: dict[str, Any] = {"format": "OGG", "subtype": "VORBIS"}
 USUAL = 0.6  # the compression level of quality 4, what most encoders take unless told otherwise
+ORDERS = {  # which of FFmpeg's channels each one of Vorbis is, by their number
+    3: [0, 2, 1],  # left, centre, right
+    5: [0, 2, 1, 3, 4],  # and both behind
+    6: [0, 2, 1, 4, 5, 3],  # the low frequencies last
+    7: [0, 2, 1, 5, 6, 4, 3],  # both sides, the middle behind
+    8: [0, 2, 1, 6, 7, 4, 5, 3],  # both sides, both behind
+}
 LARGEST_PAGE = 65_307  # bytes
 PAGE, FIRST_PAGE = b"OggS", b"OggS\0\2"  # what any page starts with, and the first one of a stream
 TRIALS = 10  # halvings of the scale
@@ -27,6 +36,12 @@ def vorbis_bit_rate(header: bytes) -> int:
     if not 0 <= identification <= len(header) - 24:
         return 0
     return int(max(0, struct.unpack_from("<i", header, identification + 20)[0]))
+
+
+def in_vorbis_order(blocks: Iterable[Block], channels: int) -> Iterator[Block]:
+    """FFmpeg hands out its own order of channels, libsndfile takes that of Vorbis."""
+    order = ORDERS.get(channels)
+    return (block if order is None else block[order] for block in blocks)
 
 
 def vorbis_level(bits_per_second: int, rate: int, channels: int) -> float:
