@@ -774,6 +774,13 @@ def test_several_recordings_in_one_ogg_are_refused(form: Form, tmp_path: Path) -
         assert str(path) in str(refusal.value)
 
 
+def test_a_webm_whose_first_element_has_no_end_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "damaged.webm"
+    path.write_bytes(b"\x1aE\xdf\xa3\x01" + b"\xfe" * 7 + b"\x42\x82\x84webm" + bytes(99))
+    with pytest.raises(BadFile, match="cut short"):
+        open_sound(path)
+
+
 def test_an_mp3_without_an_index_is_counted(tmp_path: Path) -> None:
     path = tmp_path / "recorder.mp3"
     samples = hum(1, 120_000, 44100) * np.where(np.arange(120_000) < 60_000, 0.001, 1).astype(np.float32)
