@@ -245,6 +245,18 @@ def test_every_chunk_beside_the_samples_is_kept(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.frombuffer(new[start:end], "<i2"), np.rint(halved))
 
 
+@every([form for form in PLAIN if form.name in {"wav16", "wav24", "aiff"}])
+def test_a_tag_in_front_of_plain_sound_is_kept(form: Form, tmp_path: Path) -> None:
+    path = form.file(tmp_path)
+    plain = samples_of(open_sound(path))
+    tags = id3.ID3()
+    tags.add(id3.TIT2(encoding=1, text="Tïtle"))
+    tags.save(path)
+    new = kept(path)[0]
+    assert new.path.read_bytes() == path.read_bytes()
+    np.testing.assert_array_equal(samples_of(new), plain)
+
+
 @given(st.sampled_from([8, 16, 24, 32]), st.lists(st.floats(-1.5, 1.5, width=32), min_size=1))
 def test_integers_are_rounded_clipped_and_counted(bits: int, values: list[float]) -> None:
     block = np.array([values], np.float32)
