@@ -390,9 +390,11 @@ def fit(
     as_json: AsJson = False,
 ) -> None:
     """Fit a picture model to your own noisy pictures; it is kept only where it is better on some kept aside."""
+    from denoise.batch.recipe import refuse_seed
     from denoise.fit import own_pictures
     from denoise.report import as_json as json_of
 
+    refuse_seed(seed)
     result = own_pictures.fit(own_pictures.Wish(folder, out, start, minutes, seed, device), say)
     print(json_of(result.as_data()) if as_json else result.as_text())
 

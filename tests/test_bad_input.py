@@ -294,6 +294,7 @@ def test_elsewhere_and_in_place_at_once(tmp_path: Path) -> None:
         (("--strength", "-0.1"), ("out of range",)),
         (("--strength", "nan"), ("out of range",)),
         (("--seed", "-1"), ("Seed -1", "from 0")),
+        (("--seed", "100000000000000000000"), ("Seed 100000000000000000000", "from 0 to 9223372036854775807")),
         (("--engine", "onx"), ("Unknown engine 'onx'", "did you mean onnx?")),
         (("--device", "tpu"), ("'tpu'", "usable: ", "cpu")),
     ],

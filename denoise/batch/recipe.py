@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from denoise.run import Options
 
 AUTO = "auto"
+LARGEST_SEED = 2**63 - 1  # what compiled code counts to
 ENGINES = ("torch", "onnx")
 MAKING = "Making the ONNX graph of {}, which is done once: seconds, or for a diffusion some minutes."
 Say = Callable[[str], None]
@@ -41,8 +42,7 @@ class Recipe:
             raise UserError(unknown("engine", self.engine, list(ENGINES), "there are"))
         if not 0 <= self.strength <= 1:
             raise UserError(f"Strength {self.strength:g} is out of range: choose from 0 to 1.")
-        if self.seed < 0:
-            raise UserError(f"Seed {self.seed} is negative: choose a whole number from 0.")
+        refuse_seed(self.seed)
         if self.camera and not self.camera.is_file():
             raise UserError(f"{self.camera}: there is no such calibration; make it with `denoise noise fit`.")
 
@@ -60,6 +60,11 @@ class Recipe:
         means = [card.name, card.entries.get("sha256"), self.strength, self.seed, sorted(self.knobs.items())]
         means += [hashlib.sha256(self.camera.read_bytes()).hexdigest()] if self.camera and kind == "raw" else []
         return hashlib.sha256(json.dumps(means).encode()).hexdigest()[:16]
+
+
+def refuse_seed(seed: int) -> None:
+    if not 0 <= seed <= LARGEST_SEED:
+        raise UserError(f"Seed {seed} is out of range: choose a whole number from 0 to {LARGEST_SEED}.")
 
 
 @dataclass(frozen=True)
