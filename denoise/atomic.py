@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from denoise.errors import BadFile
+from denoise.errors import TOO_LONG, BadFile
 
 _NO_PERMISSION = "no permission to write there; choose another output folder."
 REASONS = {
@@ -19,7 +19,7 @@ REASONS = {
     errno.EACCES: _NO_PERMISSION,
     errno.EPERM: _NO_PERMISSION,
     errno.EROFS: "that disk is read-only; choose another output folder.",
-    errno.ENAMETOOLONG: "that name is too long; choose a shorter one.",
+    errno.ENAMETOOLONG: TOO_LONG,
     errno.EISDIR: "that is a folder; give the name of a file.",
     errno.ENOTDIR: "a part of that path is a file and not a folder; choose another output folder.",
     errno.EEXIST: "a part of that path is a file and not a folder; choose another output folder.",

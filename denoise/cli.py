@@ -6,7 +6,6 @@ stdout is data, stderr is talk; exit codes: 0 done, 2 wrong use or nothing but w
 
 from __future__ import annotations
 
-import errno
 import sys
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,9 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from denoise.atomic import REASONS
 from denoise.devices import give_way
-from denoise.errors import Cancelled, UserError
+from denoise.errors import CANNOT_READ, Cancelled, UserError
 from denoise.noise_cli import app as noise  # typer alone: what its commands need, they import themselves
 
 if TYPE_CHECKING:
@@ -57,9 +55,9 @@ class Faces(TyperGroup):
             say("Cancelled.")
             raise typer.Exit(130) from None
         except OSError as trouble:
-            if trouble.errno != errno.ENAMETOOLONG:
+            if trouble.filename is None or trouble.errno not in CANNOT_READ:
                 raise
-            say(f"{trouble.filename}: {REASONS[errno.ENAMETOOLONG]}")
+            say(f"{trouble.filename}: {CANNOT_READ[trouble.errno]}")
         raise typer.Exit(2)
 
 
@@ -120,7 +118,8 @@ def denoise(
 @app.command()
 def clean(
     paths: Annotated[
-        list[Path], typer.Argument(metavar="PATH...", help="Sounds, pictures, camera raw, and folders of them.")
+        list[Path],
+        typer.Argument(metavar="PATH...", readable=False, help="Sounds, pictures, camera raw, and folders of them."),
     ],
     out: Annotated[
         str | None,
@@ -180,7 +179,7 @@ def cleaned(plan: Plan, recipe: Recipe, overwrite: bool) -> Report:
 
 
 @app.command()
-def inspect(path: Annotated[Path, typer.Argument(metavar="FILE")], as_json: AsJson = False) -> None:
+def inspect(path: Annotated[Path, typer.Argument(metavar="FILE", readable=False)], as_json: AsJson = False) -> None:
     """Say what a file is, how noisy it is, and what would clean it."""
     from denoise.measure.inspection import inspect_file
     from denoise.report import as_json as json_of
@@ -251,7 +250,9 @@ def refuse_drawing(out: Path, overwrite: bool, inputs: tuple[Path, ...]) -> None
 
 @app.command()
 def measure(
-    paths: Annotated[list[Path], typer.Argument(metavar="PATH...", help="Files or folders to measure.")],
+    paths: Annotated[
+        list[Path], typer.Argument(metavar="PATH...", readable=False, help="Files or folders to measure.")
+    ],
     reference: Annotated[
         Path | None,
         typer.Option("--reference", "-r", help="The clean originals: a file, or a folder of the same shape."),
@@ -391,9 +392,11 @@ def fit(
     as_json: AsJson = False,
 ) -> None:
     """Fit a picture model to your own noisy pictures; it is kept only where it is better on some kept aside."""
+    from denoise.batch.recipe import refuse_seed
     from denoise.fit import own_pictures
     from denoise.report import as_json as json_of
 
+    refuse_seed(seed)
     result = own_pictures.fit(own_pictures.Wish(folder, out, start, minutes, seed, device), say)
     print(json_of(result.as_data()) if as_json else result.as_text())
 

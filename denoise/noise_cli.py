@@ -147,8 +147,10 @@ def refuse_measured(*told: object) -> None:
 
 def learn(darks: Path, out: Path, network: str, minutes: float, seed: int, iso: int | None) -> None:
     """Writes a folder."""
+    from denoise.batch.recipe import refuse_seed
     from denoise.fit.darkness import learned
 
+    refuse_seed(seed)
     if out.suffix:
         raise UserError(f"{out}: learned noise is a folder; give -o a name without an ending, as my-camera-noise.")
     learned(darks, network, minutes, seed, iso, say).save(out)

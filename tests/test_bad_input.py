@@ -294,6 +294,7 @@ def test_elsewhere_and_in_place_at_once(tmp_path: Path) -> None:
         (("--strength", "-0.1"), ("out of range",)),
         (("--strength", "nan"), ("out of range",)),
         (("--seed", "-1"), ("Seed -1", "from 0")),
+        (("--seed", "100000000000000000000"), ("Seed 100000000000000000000", "from 0 to 9223372036854775807")),
         (("--engine", "onx"), ("Unknown engine 'onx'", "did you mean onnx?")),
         (("--device", "tpu"), ("'tpu'", "usable: ", "cpu")),
     ],
@@ -365,6 +366,38 @@ def test_a_folder_that_may_not_be_read(tmp_path: Path) -> None:
     assert result.exit_code == 3
     assert "closed: this folder cannot be read" in result.stderr
     assert (tmp_path / "out" / "a.png").is_file()
+
+
+@pytest.fixture
+def locked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A folder with a picture in it that nobody may enter."""
+    folder = photo(tmp_path / "locked" / "a.png").parent
+    folder.chmod(0)
+    monkeypatch.setattr(os, "access", lambda path, mode: Path(path) != folder)  # would answer for root
+    yield folder
+    folder.chmod(0o755)
+
+
+@pytest.mark.parametrize("command", ["clean", "inspect", "measure"])
+def test_a_file_in_a_folder_that_may_not_be_entered(locked: Path, command: str) -> None:
+    with ordinary_rights():
+        refused(denoise(command, locked / "a.png"), "a.png", "no permission")
+
+
+def test_an_output_folder_that_may_not_be_entered(tmp_path: Path, locked: Path) -> None:
+    picture = photo(tmp_path / "a.png")
+    with ordinary_rights():
+        for out in ("out", "out.png"):
+            refused(denoise("clean", picture, "-o", locked / out), out, "no permission")
+
+
+@pytest.mark.parametrize("name", ["locked", "locked/a.png"])
+def test_what_may_not_be_read_never_stops_a_good_file(tmp_path: Path, locked: Path, name: str) -> None:
+    picture = photo(tmp_path / "b.png")
+    with ordinary_rights():
+        result = denoise("clean", tmp_path / name, picture)
+    assert result.exit_code == 3, result.stderr or result.exception
+    assert (tmp_path / "b.clean.png").is_file()
 
 
 def test_a_folder_that_may_not_be_written(tmp_path: Path) -> None:

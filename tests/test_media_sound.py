@@ -245,6 +245,18 @@ def test_every_chunk_beside_the_samples_is_kept(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.frombuffer(new[start:end], "<i2"), np.rint(halved))
 
 
+@every([form for form in PLAIN if form.name in {"wav16", "wav24", "aiff"}])
+def test_a_tag_in_front_of_plain_sound_is_kept(form: Form, tmp_path: Path) -> None:
+    path = form.file(tmp_path)
+    plain = samples_of(open_sound(path))
+    tags = id3.ID3()
+    tags.add(id3.TIT2(encoding=1, text="Tïtle"))
+    tags.save(path)
+    new = kept(path)[0]
+    assert new.path.read_bytes() == path.read_bytes()
+    np.testing.assert_array_equal(samples_of(new), plain)
+
+
 @given(st.sampled_from([8, 16, 24, 32]), st.lists(st.floats(-1.5, 1.5, width=32), min_size=1))
 def test_integers_are_rounded_clipped_and_counted(bits: int, values: list[float]) -> None:
     block = np.array([values], np.float32)
@@ -590,19 +602,57 @@ def test_a_cover_in_matroska_stays_an_attachment(tmp_path: Path) -> None:
         assert whole in content
 
 
-def test_vorbis_in_webm_stays_vorbis(tmp_path: Path) -> None:
-    made = sndfile("v", ".ogg", "OGG", "VORBIS", "").file(tmp_path, length=60_001)
-    path = tmp_path / "v.webm"
+def vorbis_in_webm(folder: Path, samples: np.ndarray, rate: int = 44100) -> Path:
+    made, path = folder / "v.ogg", folder / "v.webm"
+    by_libsndfile(made, samples, rate, "OGG", "VORBIS")
     with av.open(str(made)) as origin, av.open(str(path), "w") as file:
         stream = file.add_stream_from_template(origin.streams.audio[0], opaque=True)
         for packet in origin.demux(origin.streams.audio[0]):
             if packet.size:
                 packet.stream = stream
                 file.mux(packet)
+    return path
+
+
+def test_vorbis_in_webm_stays_vorbis(tmp_path: Path) -> None:
+    path = vorbis_in_webm(tmp_path, hum(2, 60_001, 44100))
     old, (new, notes) = open_sound(path), kept(path)
     assert (new.subtype, new.format, notes) == ("Vorbis", "WebM", [])
     assert new.audio.length == old.audio.length
     assert shift(samples_of(old)[0], samples_of(new)[0]) == 0
+
+
+@pytest.mark.parametrize("channels", [2, 3, 5, 6, 7, 8])
+def test_every_channel_of_vorbis_keeps_its_place(channels: int, tmp_path: Path) -> None:
+    hertz = 30.0 * (1 + np.arange(channels))  # the low frequencies have a channel of their own, which holds no more
+    tones = 0.3 * np.sin(2 * np.pi * hertz[:, None] * np.arange(44_100) / 44_100)
+    path = vorbis_in_webm(tmp_path, tones.astype(np.float32))
+    before, after = samples_of(open_sound(path)), samples_of(kept(path)[0])
+    assert sorted(loudest(before)) == list(hertz)
+    assert loudest(after) == loudest(before)
+
+
+@every([form for form in TRACKS if form.name in {"aac", "pcm24"}])
+def test_eight_channels_are_read_and_written(form: Form, tmp_path: Path) -> None:
+    path = tmp_path / f"eight{form.suffix}"
+    samples = hum(8, 30_000, 48000)
+    with av.open(str(path), "w") as file:
+        stream = file.add_stream(form.options["codec"], rate=48000)
+        stream.codec_context.layout = "7.1"
+        packed = av.AudioFrame.from_ndarray(samples.T.reshape(1, -1).copy(), "flt", "7.1")
+        packed.sample_rate, packed.time_base = 48000, Fraction(1, 48000)
+        converter = av.AudioResampler(stream.codec_context.format, "7.1", 48000)
+        for frame in [*converter.resample(packed), None]:
+            file.mux(stream.encode(frame))
+    before, after = samples_of(open_sound(path)), samples_of(kept(path)[0])
+    assert before.shape == after.shape
+    for channel in range(8):
+        assert np.corrcoef(before[channel], after[channel])[0, 1] > 0.9
+
+
+def loudest(samples: np.ndarray) -> list[int]:
+    """The strongest frequency of each channel, to 10 Hz."""
+    return [round(peak, -1) for peak in np.abs(np.fft.rfft(samples)).argmax(1) * 44_100 / samples.shape[1]]
 
 
 # Streams
@@ -722,6 +772,25 @@ def test_a_video_that_is_cut_short_is_refused(name: str, tmp_path: Path) -> None
         path.write_bytes(content[:end])
         with pytest.raises(BadFile, match="cut short"):
             open_sound(path)
+
+
+@every([form for form in ALL if form.described.endswith("Ogg")])
+def test_several_recordings_in_one_ogg_are_refused(form: Form, tmp_path: Path) -> None:
+    path = form.file(tmp_path, length=48_000)
+    once = path.read_bytes()
+    form.file(tmp_path, length=30_001)
+    for other in (path.read_bytes(), once):
+        path.write_bytes(once + other)
+        with pytest.raises(BadFile, match="several recordings in one Ogg file; part them first") as refusal:
+            open_sound(path)
+        assert str(path) in str(refusal.value)
+
+
+def test_a_webm_whose_first_element_has_no_end_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "damaged.webm"
+    path.write_bytes(b"\x1aE\xdf\xa3\x01" + b"\xfe" * 7 + b"\x42\x82\x84webm" + bytes(99))
+    with pytest.raises(BadFile, match="cut short"):
+        open_sound(path)
 
 
 def test_an_mp3_without_an_index_is_counted(tmp_path: Path) -> None:

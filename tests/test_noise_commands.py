@@ -578,6 +578,27 @@ def test_trouble_with_a_law_is_one_sentence(tmp_path: Path, fitted: Path) -> Non
 # Laws
 
 
+@pytest.mark.parametrize("snr", ["inf", "-inf", "nan", "-1e9", "201"])
+def test_a_ratio_that_no_sound_can_have(snr: str, tmp_path: Path) -> None:
+    clean = tone(tmp_path / "a.wav")
+    assert "from -200 to 200 dB" in refused("add", "coloured", clean, "-o", tmp_path / "b.wav", "--snr", snr)
+    assert not (tmp_path / "b.wav").exists()
+
+
+def test_no_ratio_to_silence(tmp_path: Path) -> None:
+    silent = tone(tmp_path / "a.wav", level=0)
+    assert "is silent" in refused("add", "coloured", silent, "-o", tmp_path / "b.wav", "--snr", 10)
+    assert not (tmp_path / "b.wav").exists()
+
+
+def test_seeds_end_where_compiled_code_does(tmp_path: Path) -> None:
+    clean, out, large = tone(tmp_path / "a.wav"), ("-o", tmp_path / "b.wav"), 2**63
+    assert f"Seed {large} is out of range" in refused("add", "coloured", clean, *out, "--seed", large)
+    assert denoise("noise", "add", "coloured", clean, *out, "--seed", large - 1).exit_code == 0
+    learning = ("fit", tmp_path, "-o", tmp_path / "noise", "--learned", "--seed", large)
+    assert f"Seed {large} is out of range" in refused(*learning)
+
+
 def test_every_law_is_listed_with_its_parameters() -> None:
     rows = {row["law"]: row for row in json.loads(denoise("noise", "laws", "--json").stdout)}
     assert {"gaussian", "poisson", "salt-and-pepper", "jpeg", "camera", "coloured", "hum"} <= rows.keys()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING
 from denoise.batch.plan import Job
 from denoise.batch.recipe import Ready
 from denoise.batch.residual import write_residual
-from denoise.errors import UserError
+from denoise.errors import CANNOT_READ, UserError
 from denoise.signals import Kind, Samples
 
 if TYPE_CHECKING:
@@ -27,12 +26,6 @@ MOSAIC = (
     "Its pixels look like those of a camera's raw mosaic, which is no picture: cleaned as one it loses its colours; "
     "give the camera's own file, or a DNG."
 )
-CANNOT_READ = {
-    errno.EACCES: "no permission to read it; change its rights or ask its owner.",
-    errno.EPERM: "no permission to read it; change its rights or ask its owner.",
-    errno.ENAMETOOLONG: "its path is too long; move it nearer to the top.",
-    errno.EIO: "its disk cannot be read there; copy it from another source.",
-}
 
 
 @dataclass(frozen=True)

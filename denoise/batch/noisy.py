@@ -21,6 +21,7 @@ from denoise.noise.camera import Camera, in_tile, repeated
 from denoise.noise.camera_file import CAMERA, read
 from denoise.noise.cameras import find
 from denoise.noise.darkframes import DarkFrames
+from denoise.noise.law import Law
 from denoise.noise.laws import Entry, laws, made, value_of
 from denoise.noise.learned import LearnedCamera, opened
 from denoise.noise.sound_laws import Babble, Recorded
@@ -28,6 +29,7 @@ from denoise.signals import Audio, Kind
 
 MOSAICS = (".npy", ".tif", ".tiff")
 DNG = ".dng"
+LARGEST_SNR_DB = 200  # more than any sound file can hold, either way
 Tile = NDArray[np.float32]  # (2, 2)
 Answer = tuple[str, list[str]]  # the law in words, and what the format could not keep
 
@@ -63,8 +65,9 @@ def refused(order: Order) -> Kind:
         raise UserError(f"The law {name} is made of words alone; leave out --from.")
     if order.files is None and order.entry.made_of:
         raise UserError(f"The law {name} is made of {order.entry.made_of}; name it, as in --from PATH.")
-    if order.snr_db is not None and kind != "audio":
-        raise UserError(f"--snr is over active speech, and {name} is no law for sounds; leave it out.")
+    if order.snr_db is not None:
+        refuse_ratio(order.snr_db, order.entry)
+    refuse_seed(order.seed)
     if order.iso is not None and not has_settings(order):
         raise UserError(
             f"--iso {order.iso} chooses from what was measured, as my-camera.toml; name that, or leave it out."
@@ -90,6 +93,13 @@ def is_calibration(camera: str) -> bool:
     return bool(Path(camera).suffix) or Path(camera).exists()
 
 
+def refuse_ratio(snr_db: float, entry: Entry) -> None:
+    if entry.kind != "audio":
+        raise UserError(f"--snr is over active speech, and {entry.name} is no law for sounds; leave it out.")
+    if not abs(snr_db) <= LARGEST_SNR_DB:
+        raise UserError(f"--snr {snr_db:g} is out of range: choose from -{LARGEST_SNR_DB} to {LARGEST_SNR_DB} dB.")
+
+
 def to_picture(order: Order) -> Answer:
     from denoise.media.picture import open_picture, save
 
@@ -106,17 +116,24 @@ def to_picture(order: Order) -> Answer:
 
 def to_sound(order: Order) -> Answer:
     from denoise.media.sound import open_sound, save
-    from denoise.noise.sound_active import AtSnr
 
     source = open_sound(order.path)
     rate = source.audio.rate
     timed = {"rate": rate} if "rate" in order.entry.parameters else {}
     law = made(order.entry, order.words, timed | from_recordings(order, rate))
-    if order.snr_db is not None:
-        law = AtSnr(law, order.snr_db, rate)
     clean = torch.from_numpy(whole(source.audio))
+    if order.snr_db is not None:
+        law = at_ratio(law, order.snr_db, clean, rate, order.path)
     noisy = law.sample(clean, order.seed).numpy()
     return law.describe(), save(order.out, source, [noisy.astype(np.float32, copy=False)])
+
+
+def at_ratio(law: Law, snr_db: float, clean: torch.Tensor, rate: int, path: Path) -> Law:
+    from denoise.noise.sound_active import AtSnr, active_power
+
+    if not active_power(clean, rate):
+        raise UserError(f"{path} is silent, and --snr is over active speech; leave it out.")
+    return AtSnr(law, snr_db, rate)
 
 
 def from_recordings(order: Order, rate: int) -> dict[str, Any]:

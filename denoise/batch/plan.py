@@ -9,13 +9,11 @@ from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 
-from denoise.atomic import REASONS
-from denoise.errors import UserError
+from denoise.errors import CANNOT_READ, TOO_LONG, UserError
 from denoise.media.find import NAMES, files_below, kind_of, known, raw_ending, result_name, writable
 from denoise.media.raw import RESULTS, is_mosaic
 from denoise.signals import Kind
 
-TOO_LONG = REASONS[errno.ENAMETOOLONG]
 MARK = ".clean"  # of results that lie beside their input: voice.clean.wav
 TAKEN = ".residual"  # of what was taken away, beside the result: voice.clean.residual.wav
 
@@ -93,12 +91,19 @@ def plan(
 
 
 def found_in(path: Path, only: Kind | None = None) -> Found:
-    if path.is_dir():
-        return found_in_folder(path, only)
     try:
-        return Found(path, files=[(path, kind_of_file(path, only))])
+        return found_in_folder(path, only) if path.is_dir() else Found(path, [(path, kind_of_file(path, only))])
     except UserError as trouble:
         return Found(path, failures=[Failure(path, str(trouble))])
+    except OSError as trouble:
+        if trouble.errno not in CANNOT_READ:
+            raise
+        return Found(path, failures=[Failure(path, CANNOT_READ[trouble.errno])])
+
+
+def is_folder(path: Path) -> bool:
+    """Also asks of a path that must not be looked at: that is none."""
+    return os.path.isdir(path)
 
 
 def kind_of_file(path: Path, only: Kind | None) -> Kind:
@@ -174,7 +179,7 @@ def residual_of(target: Path) -> Path:
 def is_one_file(paths: Sequence[Path], out: str) -> bool:
     """Whether OUT names the result itself and not a folder for it."""
     target = Path(out)
-    if len(paths) != 1 or paths[0].is_dir() or target.is_dir() or out.endswith(("/", os.sep)) or not target.suffix:
+    if len(paths) != 1 or is_folder(paths[0]) or target.is_dir() or out.endswith(("/", os.sep)) or not target.suffix:
         return False
     source = kind_of(paths[0])
     if source is not None and target.suffix.lower() not in writable(source):
@@ -234,7 +239,7 @@ def refuse_nesting(paths: Sequence[Path], out: Path) -> None:
     """Results inside the input would be cleaned again by the next run."""
     for path in paths:
         inside, folder = out.resolve(), path.resolve()
-        if path.is_dir() and inside != folder and inside.is_relative_to(folder):
+        if is_folder(path) and inside != folder and inside.is_relative_to(folder):
             raise UserError(f"{out} lies inside {path}, so results would become inputs; choose -o outside of it.")
 
 

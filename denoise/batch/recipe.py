@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from denoise.run import Options
 
 AUTO = "auto"
+LARGEST_SEED = 2**63 - 1  # what compiled code counts to
 ENGINES = ("torch", "onnx")
 MAKING = "Making the ONNX graph of {}, which is done once: seconds, or for a diffusion some minutes."
 LARGEST_SEED = 2**63 - 1
@@ -74,6 +75,11 @@ class Recipe:
         """Of its model, without loading it."""
         card = self.card(kind)
         return zoo.facts_of(card, zoo.without_weights(card))
+
+
+def refuse_seed(seed: int) -> None:
+    if not 0 <= seed <= LARGEST_SEED:
+        raise UserError(f"Seed {seed} is out of range: choose a whole number from 0 to {LARGEST_SEED}.")
 
 
 @dataclass(frozen=True)

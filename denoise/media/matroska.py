@@ -13,13 +13,14 @@ SEGMENT = 0x18538067  # the element that holds all the rest
 
 def must_be_whole(path: Path) -> None:
     """The header says how long the file is, unless it was written while it was recorded."""
+    there = path.stat().st_size
     with path.open("rb") as file:
         _number(file, with_marker=True)
-        size = _number(file)
-        file.seek(size or 0, 1)
+        end = (_number(file) or 0) + file.tell()
+        file.seek(min(end, there))
         name, size = _number(file, with_marker=True), _number(file)
-        end, there = file.tell() + (size or 0), path.stat().st_size
-    if name == SEGMENT and end > there:
+        end = max(end, file.tell() + (size or 0))
+    if end > there and name in (SEGMENT, None):
         raise BadFile(f"{path}: {end} bytes are promised and {there} are there: {CUT_SHORT}")
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from denoise.atomic import atomic
 from denoise.errors import BadFile, UserError
 from denoise.media.recording import SoundFile
+from denoise.media.sound_tags import size_in_front
 from denoise.signals import Block
 
 __all__ = ["SUFFIXES", "SoundFile", "open_sound", "save"]
@@ -37,7 +38,6 @@ NAMES = {  # the suffixes that files of each format go by
 }
 SUFFIXES = frozenset(suffix for suffixes in NAMES.values() for suffix in suffixes)
 HEAD = 4096  # bytes that tell what a file is
-ID3_HEAD = 10  # bytes
 BRANDS = {b"qt  ": "mov", b"M4A ": "ipod", b"M4B ": "ipod", b"M4V ": "ipod"}
 OLD_MOVIE_ATOMS = (b"moov", b"mdat", b"wide", b"free", b"skip", b"pnot")
 REASONS = {
@@ -122,22 +122,14 @@ def _head(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             head = file.read(HEAD)
-            if head[:3] == b"ID3":
-                file.seek(_id3_size(head))
+            if front := size_in_front(head):
+                file.seek(front)
                 head = file.read(HEAD).lstrip(b"\0") or head
     except OSError as error:
         raise BadFile(f"{path}: {REASONS.get(error.errno or 0, f'it cannot be read ({error.strerror}).')}") from error
     if not head:
         raise BadFile(f"{path}: the file is empty; is the recording complete?")
     return head
-
-
-def _id3_size(head: bytes) -> int:
-    """Seven bits of each byte count."""
-    size = 0
-    for byte in head[6:ID3_HEAD]:
-        size = size << 7 | byte & 0x7F
-    return ID3_HEAD + size
 
 
 def _is_text(head: bytes) -> bool:
@@ -174,6 +166,7 @@ def _open_ogg(path: Path) -> SoundFile:
     from denoise.media import ogg
 
     ogg.must_be_whole(path)
+    ogg.must_be_one(path)
     head = _head(path)
     alone = head.count(b"OggS\0\2") == 1 and (b"\1vorbis" in head[:64] or b"OpusHead" in head[:64])
     return _open_coded(path) if alone else _open_track(path, "ogg")

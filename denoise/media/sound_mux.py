@@ -132,7 +132,8 @@ class Vorbis:
         coded = Path(stack.enter_context(TemporaryDirectory()), "sound.ogg")
         wanted = ogg.vorbis_bit_rate(found.setup)
         kind = ogg.VORBIS | {"samplerate": found.rate, "channels": found.channels}
-        sndfile.write(coded, blocks, **kind, compression_level=ogg.vorbis_level(wanted, found.rate, found.channels))
+        level = ogg.vorbis_level(wanted, found.rate, found.channels)
+        sndfile.write(coded, ogg.in_vorbis_order(blocks, found.channels), **kind, compression_level=level)
         self.file = stack.enter_context(opened(coded))
 
     def add_to(self, result: OutputContainer) -> Stream:
@@ -191,7 +192,9 @@ def _frame(block: Block, context: Any, rounding: Integers) -> AudioFrame:
     samples = _numbers(block, context.format.name.rstrip("p"), rounding)
     if not context.format.is_planar:
         samples = samples.T.reshape(1, -1)
-    frame = AudioFrame.from_ndarray(np.ascontiguousarray(samples), context.format.name, context.layout.name)
+    frame = AudioFrame(context.format.name, context.layout.name, block.shape[1])
+    for plane, row in zip(frame.planes, np.ascontiguousarray(samples), strict=False):  # PyAV counts nine for eight
+        plane.update(row)
     frame.sample_rate = context.sample_rate
     return frame
 

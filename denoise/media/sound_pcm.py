@@ -19,6 +19,7 @@ from typing import IO, TYPE_CHECKING
 from denoise.errors import BadFile
 from denoise.media import sndfile
 from denoise.media.recording import CUT_SHORT, SoundFile, enough, whole
+from denoise.media.sound_tags import ID3_HEAD, size_in_front
 from denoise.signals import Audio, Block
 
 if TYPE_CHECKING:
@@ -96,7 +97,12 @@ def open_pcm(path: Path) -> SoundFile | None:
 
 def _magic(path: Path) -> bytes:
     with path.open("rb") as file:
-        return file.read(4)
+        return _read_at(file, _front(file), 4)
+
+
+def _front(file: IO[bytes]) -> int:
+    """Where the file itself begins: some programs put an ID3 tag in front of any."""
+    return size_in_front(_read_at(file, 0, ID3_HEAD))
 
 
 def _place(path: Path, file: soundfile.SoundFile) -> Place | None:
@@ -131,7 +137,7 @@ def _chunks(path: Path, container: Container) -> Iterator[tuple[bytes, tuple[int
     head = struct.Struct(container.head)
     long_size, end = None, path.stat().st_size
     with path.open("rb") as file:
-        at = container.first
+        at = _front(file) + container.first
         while at + head.size <= end:
             name, size = head.unpack(_read_at(file, at, head.size))
             size = max(0, size - head.size * container.size_counts_head)

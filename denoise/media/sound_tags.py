@@ -10,6 +10,16 @@ from typing import Any
 
 from denoise.errors import BadFile
 
+ID3_HEAD = 10  # bytes
+
+
+def size_in_front(head: bytes) -> int:
+    """How many bytes the ID3 tag has that a file begins with; seven bits of each byte count."""
+    size = 0
+    for byte in head[6:ID3_HEAD]:
+        size = size << 7 | byte & 0x7F
+    return ID3_HEAD + size if head.startswith(b"ID3") else 0
+
 
 def carry(form: str, source: Path, result: Path) -> None:
     """What files of this format may have beside their sound."""

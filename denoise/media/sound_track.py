@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 PAUSE = 0.05  # seconds; less is the rounding of time stamps
 SILENCE_AT_ONCE = 65_536  # samples
 FULL_SCALE = {"uint8": 2**7, "int16": 2**15, "int32": 2**31}
+SAMPLES = {"u8p": "u1", "s16p": "i2", "s32p": "i4", "s64p": "i8", "fltp": "f4", "dblp": "f8"}
 KINDS = {  # FFmpeg's name for a kind of file, and what people call it
     "mp4": "MP4",
     "ipod": "M4A",
@@ -259,14 +260,21 @@ def _silence(channels: int, samples: int) -> Iterator[Block]:
 
 
 def _floats(frame: AudioFrame) -> Block:
-    samples: NDArray[Any] = frame.to_ndarray()
-    if not frame.format.is_planar:
-        samples = samples.reshape(-1, frame.layout.nb_channels).T
+    samples = _rows(frame)
     if samples.dtype == np.float32:
         return samples
     zero = 128 if samples.dtype == np.uint8 else 0
     full = FULL_SCALE.get(samples.dtype.name, 1)
     return ((samples.astype(np.float64) - zero) / full).astype(np.float32)
+
+
+def _rows(frame: AudioFrame) -> NDArray[Any]:
+    """One for each channel; PyAV itself counts nine where there are eight, and reads what is not there."""
+    channels, planes = frame.layout.nb_channels, cast(Any, frame.planes)
+    if not frame.format.is_planar:
+        return frame.to_ndarray().reshape(-1, channels).T
+    kind = SAMPLES[frame.format.name]
+    return np.stack([np.frombuffer(planes[channel], kind, frame.samples) for channel in range(channels)])
 
 
 def _up_to(length: int, blocks: Iterable[Block]) -> Iterator[Block]:
