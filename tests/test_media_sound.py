@@ -508,9 +508,10 @@ def test_an_index_in_front_stays_in_front(tmp_path: Path) -> None:
         assert (content.index(b"moov") < content.index(b"mdat")) == in_front
 
 
-def test_other_sound_tracks_are_copied(tmp_path: Path) -> None:
+def test_other_sound_tracks_are_copied_and_that_is_said(tmp_path: Path) -> None:
     path = Film(second_sound=True).file(tmp_path)
-    new, _ = kept(path, lambda block: 0 * block)
+    new, notes = kept(path, lambda block: 0 * block)
+    assert notes == ["Track 3 (sound, fra) was copied as it is."]
     assert packets_of(new.path, 2) == packets_of(path, 2)
     assert not samples_of(new).any()
 
