@@ -245,6 +245,19 @@ def test_every_chunk_beside_the_samples_is_kept(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.frombuffer(new[start:end], "<i2"), np.rint(halved))
 
 
+@pytest.mark.parametrize("offset", [2, 4, 512])
+def test_an_aiff_whose_samples_begin_later_stays_as_it_is(offset: int, tmp_path: Path) -> None:
+    path = sndfile("s", ".aiff", "AIFF", "PCM_16", "").file(tmp_path, length=999)
+    plain = path.read_bytes()
+    at = plain.index(b"SSND")
+    size = struct.unpack_from(">I", plain, at + 4)[0] + offset
+    head = struct.pack(">4sIII", b"SSND", size, offset, 0)
+    path.write_bytes(plain[:at] + head + bytes(offset) + plain[at + 16 :])
+    old, new = open_sound(path), kept(path)[0]
+    np.testing.assert_array_equal(samples_of(new), samples_of(old))
+    assert new.path.read_bytes() == path.read_bytes()
+
+
 @every([form for form in PLAIN if form.name in {"wav16", "wav24", "aiff"}])
 def test_a_tag_in_front_of_plain_sound_is_kept(form: Form, tmp_path: Path) -> None:
     path = form.file(tmp_path)
@@ -495,9 +508,10 @@ def test_an_index_in_front_stays_in_front(tmp_path: Path) -> None:
         assert (content.index(b"moov") < content.index(b"mdat")) == in_front
 
 
-def test_other_sound_tracks_are_copied(tmp_path: Path) -> None:
+def test_other_sound_tracks_are_copied_and_that_is_said(tmp_path: Path) -> None:
     path = Film(second_sound=True).file(tmp_path)
-    new, _ = kept(path, lambda block: 0 * block)
+    new, notes = kept(path, lambda block: 0 * block)
+    assert notes == ["Track 3 (sound, fra) was copied as it is."]
     assert packets_of(new.path, 2) == packets_of(path, 2)
     assert not samples_of(new).any()
 

@@ -262,9 +262,17 @@ def _laid_out(
             _keep_cover(path, kind, stream, result)
         elif _can_carry(stream, kind):
             routes[stream.index] = _copy_of(stream, result, kind)
+            if stream.type == "audio":
+                notes.append(f"Track {stream.index + 1} ({_sound_in_words(stream)}) was copied as it is.")
         elif not (stream.type == "data" and origin.chapters()):  # chapters have a track of their own there
             notes.append(f"Track {stream.index + 1} ({stream.type}) could not be carried over.")
     return routes
+
+
+def _sound_in_words(stream: Stream) -> str:
+    """ "sound, deu"."""
+    language = stream.metadata.get("language", "und")
+    return "sound" if language == "und" else f"sound, {language}"
 
 
 def _describe(stream: Stream, origin: Stream) -> None:

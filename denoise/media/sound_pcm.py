@@ -147,6 +147,8 @@ def _chunks(path: Path, container: Container) -> Iterator[tuple[bytes, tuple[int
             if name == container.samples and size == 2**32 - 1 and long_size is not None:
                 size = long_size
             skip = container.skip * (name == container.samples)
+            if name == b"SSND":  # says where in it the samples begin
+                skip += struct.unpack(">I", _read_at(file, at, 4).ljust(4, b"\0"))[0]
             yield name, (at + skip, size - skip)
             at += size + -size % container.align
 
