@@ -424,7 +424,7 @@ def test_what_a_program_leaves_out_is_as_usual_and_a_file_is_asked_for(client: C
     for name, more in (("/clean", (None, None, None, None)), ("/inspect", ())):
         with pytest.raises(AppError, match="No file was given"):
             client.predict(None, *more, api_name=name)
-    with pytest.raises(AppError, match=f"Seed {10**25} is too large: choose a whole number up to"):
+    with pytest.raises(AppError, match=f"Seed {10**25} is out of range: choose a whole number from 0"):
         client.predict(handle_file(path), "auto", 1, 10**25, "", api_name="/clean")
     with pytest.raises(UserError, match="is too large"):
         noisy_file(path, "gaussian", {}, 10**25, tmp_path)

@@ -58,7 +58,6 @@ def add(order: Order) -> Answer:
 def refused(order: Order) -> Kind:
     """A law for sounds does nothing to a picture."""
     name, path, kind = order.entry.name, order.path, order.entry.kind
-    refuse_seed(order.seed)
     if order.camera is not None and (kind != "raw" or order.entry.made_of):
         raise UserError(f"The law {name} knows nothing of cameras; leave out --camera, or take the law camera.")
     if order.files is not None and not order.entry.made_of:

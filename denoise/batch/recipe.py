@@ -24,7 +24,6 @@ AUTO = "auto"
 LARGEST_SEED = 2**63 - 1  # what compiled code counts to
 ENGINES = ("torch", "onnx")
 MAKING = "Making the ONNX graph of {}, which is done once: seconds, or for a diffusion some minutes."
-LARGEST_SEED = 2**63 - 1
 Say = Callable[[str], None]
 
 
@@ -168,14 +167,6 @@ def own_camera(recipe: Recipe, kind: Kind) -> OwnCamera | None:
 def named(restorer: Any, fact: str) -> str | None:
     value = getattr(restorer, fact, None)
     return None if value is None else str(value)
-
-
-def refuse_seed(seed: int) -> None:
-    """What reports and graphs have no number for."""
-    if seed < 0:
-        raise UserError(f"Seed {seed} is negative: choose a whole number from 0.")
-    if seed > LARGEST_SEED:
-        raise UserError(f"Seed {seed} is too large: choose a whole number up to {LARGEST_SEED}.")
 
 
 def knobs_of(settings: Iterable[str]) -> dict[str, str]:
