@@ -426,7 +426,7 @@ def test_what_a_program_leaves_out_is_as_usual_and_a_file_is_asked_for(client: C
             client.predict(None, *more, api_name=name)
     with pytest.raises(AppError, match=f"Seed {10**25} is out of range: choose a whole number from 0"):
         client.predict(handle_file(path), "auto", 1, 10**25, "", api_name="/clean")
-    with pytest.raises(UserError, match="is too large"):
+    with pytest.raises(UserError, match="is out of range"):
         noisy_file(path, "gaussian", {}, 10**25, tmp_path)
 
 
