@@ -74,6 +74,11 @@ app = typer.Typer(
 
 app.add_typer(noise, name="noise", cls=Faces)
 
+# Whether they can be read is asked of each on its own: one that cannot stops no other.
+Inputs = Annotated[
+    list[Path],
+    typer.Argument(metavar="PATH...", readable=False, help="Sounds, pictures, camera raw, and folders of them."),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 ModelName = Annotated[str, typer.Option("--model", "-m", help="auto, a model's name, or its folder.")]
 EngineName = Annotated[str, typer.Option("--engine", help="torch or onnx.")]
@@ -117,10 +122,7 @@ def denoise(
 
 @app.command()
 def clean(
-    paths: Annotated[
-        list[Path],
-        typer.Argument(metavar="PATH...", readable=False, help="Sounds, pictures, camera raw, and folders of them."),
-    ],
+    paths: Inputs,
     out: Annotated[
         str | None,
         typer.Option("--out", "-o", help="Folder (or, for one file, file) for results; else beside: NAME.clean.EXT."),

@@ -109,8 +109,9 @@ def clean_raw(job: Job, ready: Ready, tick: Tick, say: Say) -> Done:
     source = raw.open_raw(job.source)
     mosaic, noise = ready.camera.told(source) if ready.camera else (source.mosaic, None)
     found = restore_mosaic(mosaic, ready.restorer, ready.options, tick, say, noise)
-    kept = (1 - ready.options.strength) * (source.photosites - mosaic.photosites) if ready.camera else 0
-    restored = source.mosaic.counted(found + kept)
+    if ready.camera:  # of the fixed pattern, too, stays what is not to be taken away
+        found = found + (1 - ready.options.strength) * (source.photosites - mosaic.photosites)
+    restored = source.mosaic.counted(found)
     notes = raw.save(job.target, source, restored, ready.share_taken)
     return done(source.notes, notes, mosaic_effect(source.mosaic, restored))
 
