@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import io
+import struct
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from fractions import Fraction
@@ -32,6 +33,7 @@ UNFINISHED = {"dts", "truehd", "mlp"}  # FFmpeg's encoders for these are experim
 SPARE_ENCODERS = {"webm": "libopus", "ogg": "libopus"}  # AAC elsewhere
 SPARE_BIT_RATE = 96_000  # per channel and second
 ALAC_FRAME = 4096  # samples
+SKIPS = "<IIBB"  # samples in front and behind that are not sound, and why, as FFmpeg has it
 
 
 def write(path: Path, kind: str, found: Survey, draft: Path, blocks: Iterator[Block]) -> list[str]:
@@ -141,16 +143,32 @@ class Vorbis:
         return self.stream
 
     def packets(self) -> Iterator[Packet[Any]]:
-        for packet in self.file.demux(self.file.streams.audio[0]):
+        """The first one only warms the decoder up; of a short file FFmpeg counts it as sound, which ends too early then.
+        Nor does it always know when the last one begins."""
+        late, at = 0, 0  # ticks
+        for number, packet in enumerate(self.file.demux(self.file.streams.audio[0])):
             if packet.size:
-                shift = round(self.start / packet.time_base)
-                packet.pts = (packet.pts or 0) + shift
-                packet.dts = packet.pts
+                length = packet.duration or 0
+                if number == 0:
+                    late, at = (packet.pts or 0) + length, round(self.start / packet.time_base) - length
+                _ended_later(packet, late)
+                packet.pts = packet.dts = max(0, at)
                 packet.stream = self.stream
                 yield packet
+                at += length
 
     def notes(self) -> list[str]:
         return []
+
+
+def _ended_later(packet: Packet[Any], ticks: int) -> None:
+    """Where the packet says how many samples at its end are not sound, that many fewer of them."""
+    if packet.has_sidedata("skip_samples"):
+        skips = packet.get_sidedata("skip_samples")
+        in_front, behind, *reasons = struct.unpack(SKIPS, bytes(skips))
+        skips.update(struct.pack(SKIPS, in_front, behind - ticks, *reasons))
+        packet.set_sidedata(skips)
+        packet.duration = ((packet.duration or 0) + ticks) % 2**32  # FFmpeg's was less than none
 
 
 def _codec(path: Path, kind: str, found: Survey) -> tuple[str, list[str]]:
