@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -13,12 +14,14 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 from denoise import zoo
 from denoise.errors import UserError
 from denoise.fit import loop, recipes
 from denoise.fit.developed import Grain, finished, jpeg_of, resized, smoothed, tinted
 from denoise.fit.loop import Run, Schedule, train
+from denoise.fit.optimiser import LEAST, Optimiser
 from denoise.fit.pictures import LAWS, PAIRINGS, VALIDATION, Pairs, Photographs, busyness, turned, validation_pairs
 from denoise.methods.idf import IDF
 from denoise.methods.method import Method
@@ -231,24 +234,28 @@ def test_doing_nothing_to_clean_pictures_is_not_worth_everything() -> None:
     assert recipes.picture_score({"s25": 31.0, "clean": 40.0}) < recipes.picture_score({"s25": 31.0, "clean": 45.0})
 
 
-def small_photo() -> Photo:
+def small_photo(width: int = 8) -> Photo:
     torch.manual_seed(3)
-    return Photo(widths=(8, 8), measuring=(8, 8))
+    return Photo(widths=(width, width), measuring=(8, 8))
 
 
-@pytest.mark.parametrize("made", [method, small_photo], ids=["idf", "photo"])
+@pytest.mark.parametrize(
+    ("made", "schedule"),
+    [(method, Schedule()), (small_photo, Schedule()), (partial(small_photo, LEAST), Schedule(muon=True))],
+    ids=["idf", "photo", "muon"],
+)
 def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
-    photographs: Path, tmp_path: Path, made: Callable[[], Method]
+    photographs: Path, tmp_path: Path, made: Callable[[], Method], schedule: Schedule
 ) -> None:
     batches = pairs(photographs).at
-    whole = Run(made(), tmp_path / "whole", Schedule())
+    whole = Run(made(), tmp_path / "whole", schedule)
     for _ in range(6):
         whole.advance(*batches(whole.step), 1.0)
-    first = Run(made(), tmp_path / "cut", Schedule())
+    first = Run(made(), tmp_path / "cut", schedule)
     for _ in range(3):
         first.advance(*batches(first.step), 1.0)
     first.save()
-    second = Run(made(), tmp_path / "cut", Schedule())
+    second = Run(made(), tmp_path / "cut", schedule)
     assert second.resume()
     assert second.step == 3
     for _ in range(3):
@@ -256,6 +263,26 @@ def test_an_interrupted_run_ends_where_an_uninterrupted_one_does(
     for name, value in whole.method.state_dict().items():
         assert torch.equal(value, second.method.state_dict()[name])
         assert torch.equal(whole.average[name], second.average[name])
+
+
+@pytest.mark.parametrize("layer", [nn.Conv2d(24, 32, 3), nn.ConvTranspose2d(24, 16, 2), nn.Linear(20, 40)])
+def test_muon_goes_equally_far_in_every_direction(layer: nn.Module) -> None:
+    torch.manual_seed(0)
+    before = layer.weight.detach().clone()
+    layer.weight.grad = torch.randn_like(layer.weight) * torch.logspace(0, -2, len(layer.weight)).view(
+        -1, *[1] * (layer.weight.ndim - 1)
+    )
+    Optimiser(layer, 1e-3, 0.0, muon=True).step(1e-3)
+    lengths = torch.linalg.svdvals((layer.weight.detach() - before).flatten(1))
+    assert lengths.min() > 0.4 * lengths.max()
+    assert float((layer.weight.detach() - before).square().mean().sqrt()) == pytest.approx(2e-4, rel=0.3)  # as AdamW
+
+
+def test_heads_tails_and_biases_stay_with_adamw() -> None:
+    module = nn.Sequential(nn.Conv2d(1, 32, 3), nn.Conv2d(32, 32, 3), nn.Conv2d(32, 3, 3))
+    muon = Optimiser(module, 1e-3, 0.0, muon=True)
+    assert [weight is module[1].weight for weight, _ in muon.inner] == [True]
+    assert not Optimiser(module, 1e-3, 0.0).inner
 
 
 def test_steps_make_the_loss_smaller(photographs: Path, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import torch._dynamo
 from safetensors.torch import save_file
 from torch import Tensor
 
+from denoise.fit.optimiser import Optimiser
 from denoise.methods.method import Method
 
 LOG = "log.jsonl"
@@ -40,6 +41,7 @@ class Schedule:
     average: float = 0.999  # of the weights, per step
     fall: float = 0.25  # last share of the time, in which the rate falls to nothing
     weight_decay: float = 1e-5
+    muon: bool = False  # for the inner weights, instead of AdamW
 
     def factor(self, step: int, spent: float) -> float:
         """Of the rate, `spent` being the share of the time that is gone."""
@@ -51,9 +53,7 @@ class Run:
 
     def __init__(self, method: Method, folder: Path, schedule: Schedule, device: str = "cpu") -> None:
         self.method, self.folder, self.schedule, self.device = method.to(device), folder, schedule, device
-        self.optimiser = torch.optim.AdamW(
-            method.parameters(), lr=schedule.rate, weight_decay=schedule.weight_decay, fused=True
-        )
+        self.optimiser = Optimiser(self.method, schedule.rate, schedule.weight_decay, schedule.muon)
         self.average = {name: value.detach().clone() for name, value in method.state_dict().items()}
         self.step = 0
         self.half = device == "cuda" or (device == "cpu" and halves_are_faster())
@@ -86,15 +86,13 @@ class Run:
     def advance(self, noisy: Tensor, clean: Tensor, factor: float) -> float:
         """One step; the loss before it."""
         noisy, clean = noisy.to(self.device), clean.to(self.device)
-        for group in self.optimiser.param_groups:
-            group["lr"] = self.schedule.rate * factor
         with torch.autocast(noisy.device.type, torch.bfloat16, enabled=self.half):
             loss = self.method.loss(noisy, clean, self.step)
-        self.optimiser.zero_grad()
         loss.backward()
         norm = torch.nn.utils.clip_grad_norm_(self.method.parameters(), self.schedule.clip)
         if torch.isfinite(norm):
-            self.optimiser.step()
+            self.optimiser.step(self.schedule.rate * factor)
+        self.method.zero_grad()
         self.step += 1
         self.follow()
         return float(loss.detach())

@@ -143,7 +143,7 @@ class Vorbis:
         return self.stream
 
     def packets(self) -> Iterator[Packet[Any]]:
-        """The first one only warms the decoder up; of a short file FFmpeg counts it as sound, which ends too early then.
+        """The first one only warms the decoder up; FFmpeg counts that of a short file as sound, and ends too early.
         Nor does it always know when the last one begins."""
         late, at = 0, 0  # ticks
         for number, packet in enumerate(self.file.demux(self.file.streams.audio[0])):
