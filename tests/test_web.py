@@ -14,6 +14,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -501,7 +502,12 @@ def test_it_is_served_until_interrupted_and_its_files_go(tmp_path: Path, number:
     code = "from denoise.web.app import main; main(port=0)"
     surroundings = os.environ | {"TMPDIR": str(tmp_path)}
     running = subprocess.Popen(
-        [sys.executable, "-c", code], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=surroundings
+        [sys.executable, "-c", code],
+        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=surroundings,
+        preexec_fn=partial(signal.signal, number, signal.SIG_DFL),  # `nohup` has one of them ignored
     )
     try:
         assert running.stderr is not None

@@ -162,7 +162,7 @@ def test_who_says_nothing_for_long_is_forgotten(monkeypatch: pytest.MonkeyPatch)
     until(lambda: bool(take.hear(voice(RATE, 0.01), 1.0).shape[1] < 0), seconds=0.7)  # longer than that in all
     assert takes.take(word) is take
     assert until(lambda: not takes.going, seconds=5)
-    assert take.cleaned.closed
+    assert until(lambda: take.cleaned.closed, seconds=5)
 
 
 # On the page
