@@ -368,3 +368,36 @@ def test_stating_an_entry_leaves_the_rest_of_the_card_alone() -> None:
     assert recipes.stated(other, "steps", "9") == 'name = "x"\nsteps = 9\n\n[network]\nsteps = 5\n'
     assert recipes.stated(card, "steps", "5").startswith('name = "x"\nsha256 = "old"\nsteps = 5\n\n[network]')
     assert recipes.stated('name = "x"\n', "steps", "5") == 'name = "x"\nsteps = 5\n'
+
+
+# What is wrong with a run's files
+
+
+def test_a_line_that_was_cut_off_does_not_count(tmp_path: Path) -> None:
+    (tmp_path / "log.jsonl").write_text('{"step": 3, "score": 30.5}\n{"step": 6, "sc')
+    assert loop.best_of(tmp_path) == 30.5
+    assert recipes.best_step(tmp_path) == 3
+
+
+def test_a_damaged_state_is_named(tmp_path: Path) -> None:
+    run = Run(method(), tmp_path, Schedule())
+    run.save()
+    run.state_file.write_bytes(run.state_file.read_bytes()[:1000])
+    with pytest.raises(UserError, match=r"state\.pt: is damaged; delete it"):
+        run.resume()
+
+
+def test_a_recipe_that_is_not_toml_is_named(tmp_path: Path) -> None:
+    (tmp_path / "recipe.toml").write_text("rate 3")
+    with pytest.raises(UserError, match=r"recipe\.toml: is not TOML"):
+        recipes.recipe_of(SimpleNamespace(name="toy", folder=tmp_path))  # type: ignore[arg-type]
+
+
+def test_photographs_smaller_than_a_crop_are_refused(photographs: Path) -> None:
+    with pytest.raises(UserError, match=r"220×200 px is among them; at least 256 px"):
+        Pairs(Photographs.of(photographs), dict.fromkeys(PAIRINGS, 1.0), batch=2, patch=256)
+
+
+def test_no_such_folder_of_photographs(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="no such folder"):
+        Photographs.of(tmp_path / "none")

@@ -174,6 +174,15 @@ def test_the_family_is_found(family: int, level: float) -> None:
         assert tweedie_level.family(tweedie_level.power(bins)).item() == family
 
 
+def test_the_family_is_found_in_half_precision_too() -> None:
+    clean = scene()
+    noisy = law(1, 100).sample(clean, 1)
+    score = exact(1, clean, dispersion_of(1, 100))(noisy)
+    with torch.autocast("cpu", torch.bfloat16):
+        bins = tweedie_level.smoothest_by_brightness(noisy, score)
+    assert tweedie_level.family(tweedie_level.power(bins)).item() == 1
+
+
 def test_of_one_brightness_the_family_makes_no_difference_and_is_gaussian() -> None:
     clean = torch.full((1, 3, 60, 60), 0.5)
     noisy = Poisson(100).sample(clean, 3)

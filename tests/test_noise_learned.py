@@ -418,3 +418,9 @@ def test_a_damaged_law_is_named_in_a_sentence(name: str, tmp_path: Path) -> None
     (tmp_path / name).write_text("broken")
     with pytest.raises(UserError, match="damaged learned noise"):
         learned.opened(tmp_path)
+
+
+@pytest.mark.parametrize("minutes", [0, -1, float("nan"), float("inf")])
+def test_no_such_time(minutes: float) -> None:
+    with pytest.raises(UserError, match="more than 0 are wanted"):
+        LearnedRead.fit(darks(7, 2), "pnnp", minutes=minutes)

@@ -8,8 +8,10 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -17,6 +19,7 @@ import torch._dynamo
 from safetensors.torch import save_file
 from torch import Tensor
 
+from denoise.errors import UserError
 from denoise.fit.optimiser import Optimiser
 from denoise.methods.method import Method
 
@@ -77,7 +80,10 @@ class Run:
     def resume(self) -> bool:
         if not self.state_file.exists():
             return False
-        state: dict[str, Any] = torch.load(self.state_file, map_location=self.device, weights_only=True)
+        try:
+            state: dict[str, Any] = torch.load(self.state_file, map_location=self.device, weights_only=True)
+        except (RuntimeError, EOFError, UnpicklingError) as error:
+            raise UserError(f"{self.state_file}: is damaged; delete it to begin again.") from error
         self.method.load_state_dict(state["weights"])
         self.optimiser.load_state_dict(state["optimiser"])
         self.average, self.step = state["average"], state["step"]
@@ -149,10 +155,16 @@ def train(
 
 
 def best_of(folder: Path) -> float:
-    log = folder / LOG
-    if not log.exists():
-        return float("-inf")
-    return max(float(json.loads(line)["score"]) for line in log.read_text().splitlines())
+    return max((float(line["score"]) for line in notes_in(folder)), default=float("-inf"))
+
+
+def notes_in(folder: Path) -> list[dict[str, Any]]:
+    """What was written down so far; a line that was cut off does not count."""
+    log, notes = folder / LOG, []
+    for line in log.read_text().splitlines() if log.exists() else ():
+        with suppress(json.JSONDecodeError):
+            notes.append(json.loads(line))
+    return notes
 
 
 def note(

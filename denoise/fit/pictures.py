@@ -82,6 +82,8 @@ class Photographs:
     def of(cls, folder: Path, kept_aside: float = 0.07) -> Photographs:
         from PIL import Image
 
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such folder; name one with a few dozen photographs.")
         training: list[Tensor] = []
         validation: list[Tensor] = []
         for path in sorted(folder.glob("*.jpg")) + sorted(folder.glob("*.png")):
@@ -105,6 +107,12 @@ class Pairs:
     seed: int = 0
     soft: Mapping[str, float] = field(default_factory=dict)  # by noise, share of crops as soft as large photographs
     tinted: float = 0.0  # share of the crops with slow waves of colour over them
+
+    def __post_init__(self) -> None:
+        least = min((tuple(photo.shape[1:]) for photo in self.photographs.training), key=min)
+        if min(least) < self.patch:
+            size = "×".join(map(str, reversed(least)))
+            raise UserError(f"A photograph of {size} px is among them; at least {self.patch} px each way are wanted.")
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:
         dice = Random(f"{self.seed}/{step}")

@@ -21,7 +21,7 @@ from denoise import zoo
 from denoise.atomic import atomic
 from denoise.devices import chosen
 from denoise.errors import UserError
-from denoise.fit.loop import LOG, Batches, Run, Schedule, Score, Scores, Validate, mean, train
+from denoise.fit.loop import Batches, Run, Schedule, Score, Scores, Validate, mean, notes_in, train
 from denoise.fit.pictures import USUAL, Pairs, Photographs, validation_pairs
 from denoise.measure.scores import mean_psnr, measured
 from denoise.methods.method import Method
@@ -44,6 +44,8 @@ def recipe_of(card: zoo.Card) -> Recipe:
         return tomllib.loads((card.folder / RECIPE).read_text())
     except FileNotFoundError:
         raise UserError(f"{card.name} has no {RECIPE}: there is nothing to train.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{card.folder / RECIPE}: is not TOML ({error}); mend it.") from None
 
 
 @dataclass(frozen=True)
@@ -314,7 +316,7 @@ def own_copy(card: zoo.Card, camera: Path) -> zoo.Card:
 
 
 def best_step(folder: Path) -> int:
-    lines = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
+    lines = notes_in(folder)
     return int(max(lines, key=lambda line: line["score"])["step"])
 
 
@@ -330,7 +332,7 @@ def stated(text: str, key: str, value: str) -> str:
 
 def curve(folder: Path, picture: Path, unit: str = "PSNR, dB") -> None:
     """The run's loss and scores over its steps, as a picture."""
-    lines = [json.loads(line) for line in (folder / LOG).read_text().splitlines()]
+    lines = notes_in(folder)
     names = [name for name in lines[-1] if name not in ("step", "loss", "score")]
     figure = Figure(figsize=(8, 6), layout="constrained")
     above, below = figure.subplots(2, 1, sharex=True)

@@ -292,7 +292,7 @@ def fitted(
 
     if which not in NETWORKS:
         raise UserError(f"There is no network {which!r} to learn noise with; choose {' or '.join(NETWORKS)}.")
-    if minutes <= 0:
+    if not 0 < minutes < math.inf:
         raise UserError(f"{minutes:g} minutes of training were asked for; more than 0 are wanted.")
     by_iso = darks if isinstance(darks, Mapping) else {UNSTATED_ISO: darks}
     evidence = [learning.evidence(iso, frames, seed) for iso, frames in sorted(by_iso.items())]

@@ -118,7 +118,8 @@ def smoothest_by_brightness(noisy: Tensor, score: Tensor) -> Bins:
     touched = (seen.abs() > MOVED).to(noisy)
 
     def summed(values: Tensor) -> Tensor:
-        return values.new_zeros(len(values), len(EDGES) + 1).scatter_add(1, place, values * touched)
+        counted = values * touched
+        return counted.new_zeros(len(counted), len(EDGES) + 1).scatter_add(1, place, counted)
 
     count = summed(torch.ones_like(seen))
     found = torch.zeros_like(count)
