@@ -9,6 +9,7 @@ from itertools import count
 from pathlib import Path
 from random import Random
 from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
@@ -20,6 +21,7 @@ from shelf import denoise, tree
 from torch import Tensor, nn
 
 from denoise import seeds, zoo
+from denoise.errors import UserError
 from denoise.fit import loop, own_lessons, own_pages, own_pictures
 from denoise.fit.own_lessons import Lesson, Part
 from denoise.fit.own_pages import Page
@@ -294,6 +296,23 @@ def test_one_large_picture_is_divided(tmp_path: Path, few_steps: None) -> None:
     assert answer.exit_code == 0, answer.output
     assert "1 part of them kept aside" in answer.output
     assert "in grains of 3 px" in answer.stderr
+
+
+def page_of(sigma: float | None, low: float = 0.0, high: float = 1.0) -> Page:
+    tiles = torch.linspace(low, high, 3 * 64 * 64).reshape(1, 3, 64, 64).expand(400, -1, -1, -1)
+    return cast(Page, SimpleNamespace(noise=SimpleNamespace(sigma=sigma), tiles=tiles))
+
+
+def test_pictures_whose_noise_cannot_be_measured_are_what_the_others_are(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="2 of 4 pictures are clean already"):
+        own_pages.refuse_clean(tmp_path, [page_of(0.2), page_of(0.3), page_of(None), page_of(None)])
+    own_pages.refuse_clean(tmp_path, [page_of(20), page_of(None), page_of(None)])
+    own_pages.refuse_clean(tmp_path, [page_of(None), page_of(None)])
+
+
+def test_of_black_pictures_nothing_is_learnt(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="4 of 4 pictures are clean already"):
+        own_pages.refuse_clean(tmp_path, 4 * [page_of(None, 0.0, 0.0)])
 
 
 def test_grey_pages_of_sixteen_bits_are_learnt_from(tmp_path: Path) -> None:

@@ -115,8 +115,9 @@ def refuse_little(folder: Path, sources: Sequence[Source], tiles: int) -> None:
 
 
 def refuse_clean(folder: Path, pages: Sequence[Page]) -> None:
+    """Those whose noise can be measured speak for the others."""
     clean = [page for page in pages if is_clean(page)]
-    if 2 * len(clean) > len(pages):
+    if 2 * len(clean) > sum(is_clean(page) is not None for page in pages):
         sigma = max(page.noise.sigma or 0.0 for page in clean)
         raise UserError(
             f"{folder}: {len(clean)} of {len(pages)} pictures are clean already (sigma at most {sigma:.1f} of 255 in "
@@ -126,13 +127,16 @@ def refuse_clean(folder: Path, pages: Sequence[Page]) -> None:
         raise UserError(f"{folder}: too few of its {len(pages)} pictures are noisy to learn from them; add noisy ones.")
 
 
-def is_clean(page: Page) -> bool:
-    """Beside what the picture uses of its range: twelve bits in a file of sixteen look dark, and not clean."""
-    if page.noise.sigma is None:
-        return False
+def is_clean(page: Page) -> bool | None:
+    """Beside what the picture uses of its range: twelve bits in a file of sixteen look dark, and not clean. None: its
+    noise cannot be measured."""
     values = page.tiles.flatten()
     values = values[:: max(1, len(values) // 1_000_000)]
     low, high = (float(values.quantile(share)) for share in (0.001, 0.999))
+    if high == low:
+        return True
+    if page.noise.sigma is None:
+        return None
     return page.noise.sigma / 255 < CLEAN * max(high - low, 1e-6)
 
 
