@@ -116,8 +116,9 @@ def refuse_little(folder: Path, sources: Sequence[Source], tiles: int) -> None:
 
 def refuse_clean(folder: Path, pages: Sequence[Page]) -> None:
     """Those whose noise can be measured speak for the others."""
-    clean = [page for page in pages if is_clean(page)]
-    if 2 * len(clean) > sum(is_clean(page) is not None for page in pages):
+    judged = [is_clean(page) for page in pages]
+    clean = [page for page, found in zip(pages, judged, strict=True) if found]
+    if 2 * len(clean) > len(pages) - judged.count(None):
         sigma = max(page.noise.sigma or 0.0 for page in clean)
         raise UserError(
             f"{folder}: {len(clean)} of {len(pages)} pictures are clean already (sigma at most {sigma:.1f} of 255 in "

@@ -166,7 +166,7 @@ def _ended_later(packet: Packet[Any], ticks: int) -> None:
     if packet.has_sidedata("skip_samples"):
         skips = packet.get_sidedata("skip_samples")
         in_front, behind, *reasons = struct.unpack(SKIPS, bytes(skips))
-        skips.update(struct.pack(SKIPS, in_front, behind - ticks, *reasons))
+        skips.update(struct.pack(SKIPS, in_front, max(0, behind - ticks), *reasons))
         packet.set_sidedata(skips)
         packet.duration = ((packet.duration or 0) + ticks) % 2**32  # FFmpeg's was less than none
 
