@@ -25,8 +25,10 @@ from denoise.errors import UserError
 from denoise.fit import loop, own_lessons, own_pages, own_pictures
 from denoise.fit.own_lessons import Lesson, Part
 from denoise.fit.own_pages import Page
-from denoise.fit.own_pictures import Taught
+from denoise.fit.own_pictures import Judgement, Taught
 from denoise.methods.method import Method, method
+from denoise.noise import principal
+from denoise.noise.law import PictureLaw
 from denoise.noise.patches import Patches, seen
 from denoise.noise.picture_laws import Gaussian, Poisson
 from denoise.noise.picture_level import estimate
@@ -163,6 +165,63 @@ def test_where_nothing_is_flat_no_noise_is_claimed() -> None:
     assert seen(noisy[None], estimate(Picture(np.zeros((8, 8, 3), np.uint8), 255))) is None
 
 
+def leaves(height: int = 320, width: int = 320) -> Tensor:
+    """Edges everywhere, nothing flat: squares of many sizes laid over each other, each of a tint of its own."""
+    dice, picture = Random(3), torch.zeros(3, height, width)
+    for size in (64, 32, 16, 8):
+        for _ in range(4 * height * width // size**2):
+            top, left = dice.randrange(height), dice.randrange(width)
+            grey = dice.uniform(0.25, 0.75)
+            colour = torch.tensor([grey + dice.uniform(-0.05, 0.05) for _ in range(3)])
+            picture[:, top : top + size, left : left + size] = colour[:, None, None]
+    return picture
+
+
+@pytest.mark.parametrize("law", [Gaussian(8), Gaussian(20), Poisson(100)], ids=["weak", "strong", "photons"])
+def test_white_noise_is_measured_where_nothing_is_flat(law: PictureLaw) -> None:
+    clean = leaves()
+    found = principal.curve_of(law.sample(clean, 4)[None])
+    assert found is not None
+    for level, variance in zip(*found, strict=True):
+        assert float(variance) == pytest.approx(float(law.variance(level)), rel=0.15)
+
+
+def test_noise_in_grains_is_not_taken_for_white() -> None:
+    assert principal.curve_of((leaves() + coarse_noise(320, 320, 12, 6))[None]) is None
+
+
+def test_noise_of_all_colours_together_is_not_taken_for_that_of_each() -> None:
+    grey = seeds.normal(4, seeds.positions((1, 320, 320), 0)) * 12 / 255
+    found = patches_of(scene(2, 320, 320) + grey)
+    assert found.sigma == pytest.approx(12, rel=0.1)
+    drawn = found.drawn(torch.full((3, 96, 96), 0.4), 1)
+    assert float((drawn[0] * drawn[1]).mean() / drawn.square().mean()) > 0.9
+
+
+def test_pictures_without_colours_do_not_make_noise_stronger_than_in_flat_places() -> None:
+    fine = seeds.uniform(1, seeds.positions((1, 160, 160), 0)) * 0.08
+    clean = scene(2, 320, 320).mean(0, keepdim=True)
+    clean[:, 160:, :160] += fine
+    found = patches_of(Gaussian(6).sample(clean, 4))
+    assert found.sigma < 1.1 * 6
+
+
+@pytest.mark.parametrize("grains", [False, True], ids=["white", "coarse"])
+def test_no_noise_is_drawn_twice(grains: bool) -> None:
+    noise = coarse_noise(160, 160, 12, 6) if grains else Gaussian(12).sample(scene(), 6) - scene()
+    found, flat = patches_of(scene() + noise), torch.full((3, 96, 96), 0.4)
+    kept = found.drawn(flat, 0).flatten()
+    alike = [
+        float(torch.corrcoef(torch.stack([kept, found.drawn(flat, seed).flatten()]))[0, 1]) for seed in range(1, 9)
+    ]
+    assert max(abs(value) for value in alike) < 0.1
+
+
+def test_halves_of_the_patches_have_none_in_common() -> None:
+    one, other = (patches_of(scene() + coarse_noise(160, 160, 12, 6)).half(which) for which in (0, 1))
+    assert not any(torch.equal(a, b) for a in one.shapes for b in other.shapes)
+
+
 # The lesson
 
 
@@ -274,19 +333,37 @@ def test_what_is_no_better_is_not_written(tmp_path: Path, few_steps: None) -> No
     before = tree(tmp_path)
     answer = denoise("fit", folder, "-o", tmp_path / "mine", "--from", poor, "--minutes", 0.05, "--device", "cpu")
     assert answer.exit_code == 0, answer.output
-    assert "No better than poor: nothing is written" in answer.stdout
+    assert "Not better for certain: nothing is written" in answer.stdout
     assert tree(tmp_path) == before
 
 
 def test_only_a_smaller_error_that_can_be_one_is_better(tmp_path: Path) -> None:
     wish, card = own_pictures.Wish(tmp_path, tmp_path / "mine"), zoo.Card(tmp_path, {"name": "poor"})
     before = torch.full((4,), 1e-3)
-    afters = {"Written": before / 2, "No better": before.clone(), "neither can be judged": -before}
-    afters["No better than"] = before * torch.tensor([0.1, 1.01, 1.01, 1.01])  # of most parts
-    for sentence, after in afters.items():
-        result = own_pictures.verdict(lesson(), card, wish, 1, before, after)
+    afters = {"Written": before / 2, "neither can be judged": -before}
+    few = before * torch.tensor([0.1, 1.01, 1.01, 1.01])
+    told = [*afters.items(), ("Not better for certain", before.clone()), ("Not better for certain", few)]
+    for sentence, after in told:
+        result = own_pictures.verdict(lesson(), card, wish, 1, judgement(before), judgement(after))
         assert sentence in result.as_text()
         assert (result.folder is not None) == (sentence == "Written")
+
+
+def judgement(errors: Tensor, doubted: float = 0.0, taken: float = 1.0) -> Judgement:
+    return Judgement(errors, [errors + doubted, errors - doubted], taken)
+
+
+def test_what_is_only_better_if_the_noise_was_measured_well_is_not_better() -> None:
+    before, after = torch.full((4,), 1e-3), torch.full((4,), 8e-4)
+    assert own_pictures.is_better(judgement(after), judgement(before), masks=False)
+    assert not own_pictures.is_better(judgement(after, doubted=3e-4), judgement(before), masks=False)
+
+
+def test_behind_masks_more_may_not_be_taken_away() -> None:
+    before, after = torch.full((4,), 1e-3), torch.full((4,), 8e-4)
+    for taken, better in ((1.1, True), (1.5, False)):
+        assert own_pictures.is_better(judgement(after, taken=taken), judgement(before), masks=True) == better
+    assert own_pictures.is_better(judgement(after, taken=1.5), judgement(before), masks=False)
 
 
 def test_one_large_picture_is_divided(tmp_path: Path, few_steps: None) -> None:

@@ -16,6 +16,7 @@ from denoise.measure.scores import mean_psnr
 from denoise.methods.method import Method
 from denoise.noise.law import PictureLaw
 from denoise.noise.picture_laws import Gamma, Gaussian, Poisson
+from denoise.processes import tweedie
 
 Levels = tuple[float, float]  # from, to; as many weak ones as strong ones
 
@@ -46,19 +47,21 @@ class NoisyCrops:
     seed: int = 0
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:
-        """Both are the noisy ones: there is nothing else to learn from."""
+        """Noisy pictures (B, C, H, W) and what their noise is, (B, 1, 2): family and dispersion."""
         dice = Random(f"{self.seed}/{step}")
         crops = Pairs(self.photographs, {}, self.batch, self.patch, self.seed)
-        noisy = torch.stack([self.noisy(crops.crop(dice), dice) for _ in range(self.batch)])
-        return noisy, noisy
+        noisy, noise = zip(*(self.noisy(crops.crop(dice), dice) for _ in range(self.batch)), strict=True)
+        return torch.stack(noisy), torch.stack(noise)
 
-    def noisy(self, clean: Tensor, dice: Random) -> Tensor:
+    def noisy(self, clean: Tensor, dice: Random) -> tuple[Tensor, Tensor]:
         shares = [family.share for family in self.families.values()]
         (name,) = dice.choices(list(self.families), weights=shares)
-        law = LAWS[name](log_uniform(dice, *self.families[name].levels))
-        if dice.random() < self.grey:
-            return law.sample(clean.mean(0, keepdim=True), dice.randrange(1 << 31)).expand_as(clean)
-        return law.sample(clean, dice.randrange(1 << 31))
+        level = log_uniform(dice, *self.families[name].levels)
+        power = tweedie.FAMILIES.index(name)
+        noise = torch.tensor([[power, tweedie.UNITS[power].to_dispersion(torch.tensor(level))]])
+        law, grey = LAWS[name](level), dice.random() < self.grey
+        noisy = law.sample(clean.mean(0, keepdim=True) if grey else clean, dice.randrange(1 << 31))
+        return noisy.expand_as(clean), noise
 
 
 def judge(photographs: Photographs, count: int, side: int = 192) -> Validate:

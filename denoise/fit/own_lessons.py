@@ -65,13 +65,13 @@ class Lesson:
     @property
     def taught_by(self) -> str:
         if not self.masks:
-            return "more of the same noise, drawn from the pictures' flat places"
+            return "more of the same noise"
         around = f" with all that lie less than {self.grain} px from them" if self.grain > 1 else ""
         return f"masked pixels{around}"
 
     @property
     def judged_by(self) -> str:
-        return "masked pixels" if self.masks else "SURE, noise as measured in flat places"
+        return "masked pixels" if self.masks else "SURE, noise as it was measured"
 
     def describe(self) -> str:
         grain = f"in grains of {self.grain} px" if self.grain > 1 else "independent from pixel to pixel"
@@ -95,13 +95,26 @@ class Lesson:
         hidden, seen_there = holes(part.tile, self.grain, dice)
         return hidden, torch.where(seen_there, part.tile, math.nan)
 
-    def errors(self, method: Method) -> Tensor:
-        """Estimated mean squared error of every part kept aside; with masks, of what is behind these and its noise."""
-        parts = [centre(part, fitting(LEAST_SIDE, self.facts)) for part in evenly(self.aside, JUDGED)]
+    @property
+    def judges(self) -> list[Part]:
+        return [centre(part, fitting(LEAST_SIDE, self.facts)) for part in evenly(self.aside, JUDGED)]
+
+    def errors(self, method: Method, doubts: float = 0) -> Tensor:
+        """Estimated mean squared error of every part kept aside; with masks, of what is behind these and its noise.
+        `doubts`: how often its doubt the noise is stronger than it was measured."""
         if self.masks:
-            return torch.stack([self.behind_masks(method, part, number) for number, part in enumerate(parts)])
-        first = 1000 * self.seed
-        return torch.stack([unbiased(method, part, self.facts, first + number) for number, part in enumerate(parts)])
+            return torch.stack([self.behind_masks(method, part, number) for number, part in enumerate(self.judges)])
+        return torch.stack(
+            [
+                unbiased(method, stronger(part, doubts), self.facts, 1000 * self.seed + number)
+                for number, part in enumerate(self.judges)
+            ]
+        )
+
+    def taken(self, method: Method) -> float:
+        """Mean square of what the method takes away of the parts kept aside."""
+        given = [coloured(part.tile, self.facts) for part in self.judges]
+        return float(torch.stack([(method(one) - one).square().mean() for one in given]).mean())
 
     def behind_masks(self, method: Method, part: Part, number: int) -> Tensor:
         dice = Random(f"{self.seed}/aside/{number}")
@@ -141,13 +154,17 @@ def divided(pages: Sequence[Page], seed: int) -> tuple[list[Part], list[Part], s
         aside_parts = [part for page, aside in zip(pages, kept, strict=True) for part in parts_of(page) if aside]
         return training, aside_parts, count_of(sum(kept), "picture")
     parts = [part for page in pages for part in parts_of(page)]
-    training = [part for index, part in enumerate(parts) if index % ASIDE != seed % ASIDE]
-    aside_parts = [part for index, part in enumerate(parts) if index % ASIDE == seed % ASIDE]
+    training = [with_half(part, 0) for index, part in enumerate(parts) if index % ASIDE != seed % ASIDE]
+    aside_parts = [with_half(part, 1) for index, part in enumerate(parts) if index % ASIDE == seed % ASIDE]
     return training, aside_parts, f"{count_of(len(aside_parts), 'part')} of them"
 
 
 def count_of(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def with_half(part: Part, which: int) -> Part:
+    return replace(part, patches=part.patches and part.patches.half(which))
 
 
 def parts_of(page: Page) -> list[Part]:
@@ -160,6 +177,13 @@ def unbiased(method: Method, part: Part, facts: Facts, seed: int) -> Tensor:
     given, probe = coloured(part.tile, facts), coloured(PROBE * noise, facts)
     response = (method(given + probe) - method(given - probe)) / 2
     return (method(given) - given).square().mean() + ((2 * response - probe) * probe).mean() / PROBE**2
+
+
+def stronger(part: Part, doubts: float) -> Part:
+    if part.patches is None:
+        return part
+    times = 1 + doubts * part.patches.doubt
+    return replace(part, patches=replace(part.patches, variances=times * part.patches.variances))
 
 
 def recorrupted(part: Part, dice: Random) -> tuple[Tensor, Tensor]:

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory, mkdtemp
-from typing import Any
+from typing import Any, Self
 
 import torch
 from safetensors.torch import load_file, save
@@ -31,6 +31,8 @@ from denoise.methods.method import Method
 
 BETTER = 0.99  # of the error before: more is no gain
 MOST_PARTS = 0.75  # of those kept aside; a smaller majority may be chance, or noise measured as too strong
+DOUBTS = (-1, 1)  # the noise may be weaker or stronger than it was measured
+MOST_TAKEN = 1.25  # times what was taken away before, where noise cannot be told from texture
 SCHEDULE = Schedule(rate=3e-4, warm_up=30, average=0.99, fall=0.4, weight_decay=0.0)
 
 
@@ -74,7 +76,7 @@ class Result:
         if not self.after:
             return f"{judged}\nThe noise is weaker than it was measured, so neither can be judged: nothing is written."
         if self.folder is None:
-            return f"{judged}\nNo better than {self.start}: nothing is written; clean with {self.start} as it is."
+            return f"{judged}\nNot better for certain: nothing is written; clean with {self.start} as it is."
         return f"{judged}\nWritten: {self.folder}; use it with `denoise clean PICTURE --model {self.folder}`."
 
 
@@ -126,12 +128,33 @@ class Taught(Method):
         return (left / before.clamp(min=1e-9)).mean()
 
 
+@dataclass(frozen=True)
+class Judgement:
+    """Of one model, on what was kept aside."""
+
+    errors: Tensor  # of every part
+    doubted: list[Tensor]  # the same, were the noise weaker or stronger
+    taken: float
+
+    @classmethod
+    def of(cls, lesson: Lesson, method: Method) -> Self:
+        return cls(lesson.errors(method), [lesson.errors(method, doubts) for doubts in DOUBTS], lesson.taken(method))
+
+
+def is_better(after: Judgement, before: Judgement, masks: bool) -> bool:
+    """However wrong the noise was measured; and behind masks, where texture counts as noise, not by taking more."""
+    clearly = 0 < of_255(after.errors) < BETTER * of_255(before.errors)
+    mostly = int((after.errors < before.errors).sum()) >= MOST_PARTS * len(after.errors)
+    anyway = all(of_255(one) < of_255(other) for one, other in zip(after.doubted, before.doubted, strict=True))
+    return clearly and mostly and anyway and not (masks and after.taken > MOST_TAKEN * before.taken)
+
+
 def judged(lesson: Lesson, method: Taught, card: zoo.Card, wish: Wish, tell: Tell) -> Result:
     """The model is trained; it is written where it is better on what was kept aside."""
     with torch.no_grad():
-        before = lesson.errors(method)
+        before = Judgement.of(lesson, method)
         steps = trained(lesson, method, wish, tell)
-        after = lesson.errors(method.eval())
+        after = Judgement.of(lesson, method.eval())
     result = verdict(lesson, card, wish, steps, before, after)
     if result.folder is not None:
         write(result.folder, card, method.restorer, result)
@@ -152,9 +175,8 @@ def trained(lesson: Lesson, method: Taught, wish: Wish, tell: Tell) -> int:
     return run.step
 
 
-def verdict(lesson: Lesson, card: zoo.Card, wish: Wish, steps: int, before: Tensor, after: Tensor) -> Result:
-    better = int((after < before).sum())
-    kept = 0 < of_255(after) < BETTER * of_255(before) and better >= MOST_PARTS * len(after)
+def verdict(lesson: Lesson, card: zoo.Card, wish: Wish, steps: int, before: Judgement, after: Judgement) -> Result:
+    kept = is_better(after, before, lesson.masks)
     return Result(
         folder=wish.out if kept else None,
         start=card.name,
@@ -163,10 +185,10 @@ def verdict(lesson: Lesson, card: zoo.Card, wish: Wish, steps: int, before: Tens
         noise=lesson.noise,
         taught_by=lesson.taught_by,
         judged_by=lesson.judged_by,
-        before=math.sqrt(max(of_255(before), 0.0)),
-        after=math.sqrt(max(of_255(after), 0.0)),
-        parts_better=better,
-        parts=len(after),
+        before=math.sqrt(max(of_255(before.errors), 0.0)),
+        after=math.sqrt(max(of_255(after.errors), 0.0)),
+        parts_better=int((after.errors < before.errors).sum()),
+        parts=len(after.errors),
         steps=steps,
         minutes=wish.minutes,
         seed=wish.seed,

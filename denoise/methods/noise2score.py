@@ -16,11 +16,12 @@ from denoise import seeds
 from denoise.methods.method import Method, Official, method
 from denoise.networks.score_unet import ScoreUNet
 from denoise.networks.shared_unet import SharedUNet
-from denoise.processes import ardae, tweedie, tweedie_level
+from denoise.processes import ardae, thinning, tweedie, tweedie_level
 from denoise.restorer import Knob
 
 AVERAGE = "shadow_params."  # and the place of a parameter
 AROUND = 17  # px
+LEAST_BRIGHTNESS = 0.05  # of white; darker pictures count no more than such
 
 
 @method("noise2score")
@@ -52,14 +53,17 @@ class Noise2Score(Method):
         sigma_a: tuple[float, float] = (1.0, 0.1),
         of_noise: bool = True,
         epoch: int = 0,
+        blocks: int = 1,
+        share: float = 0.0,
     ) -> None:
-        """`sigma_a` from largest to smallest, in units of the noise itself or of white; log-uniform, or annealed
-        over every epoch of so many images."""
+        """It learns from `share` of what a noisy picture measured, asked for the rest; or where that is 0, what small
+        noise was added: `sigma_a` from largest to smallest, in units of the noise itself or of white; log-uniform, or
+        annealed over every epoch of so many images."""
         super().__init__()
-        self.network = SharedUNet(colours) if network == "paper" else ScoreUNet(colours, widths)
+        self.network = SharedUNet(colours) if network == "paper" else ScoreUNet(colours, widths, blocks)
         self.channels = colours
         self.multiple = self.least = self.network.multiple
-        self.sigma_a, self.of_noise, self.epoch = sigma_a, of_noise, epoch
+        self.sigma_a, self.of_noise, self.epoch, self.share = sigma_a, of_noise, epoch, share
 
     def score(self, noisy: Tensor) -> Tensor:
         found: Tensor = self.network(noisy)
@@ -106,7 +110,20 @@ class Noise2Score(Method):
         return self.network
 
     def loss(self, noisy: Tensor, clean: Tensor, step: int) -> Tensor:
-        """What was added to a picture that is noisy already? Nothing else is looked at."""
+        """`clean` is no picture: family and dispersion of the noise, (B, 1, 2)."""
+        return self.of_the_rest(noisy, clean, step) if self.share else self.of_what_was_added(noisy, step)
+
+    def of_the_rest(self, noisy: Tensor, noise: Tensor, step: int) -> Tensor:
+        """Tweedie's estimate from a share of the light against the rest of it: the score that makes it right is the
+        score. Of the variance of what is shown."""
+        family, dispersion = noise[:, 0].unbind(1)
+        shown, rest = (alike(noisy, one) for one in thinning.divided(noisy, family, dispersion, self.share, step))
+        restored = tweedie.estimate(shown, self.score(shown).float(), family, dispersion / self.share)
+        brightness = noisy.mean((1, 2, 3)).clamp(min=LEAST_BRIGHTNESS)
+        variance = dispersion / self.share * brightness**family
+        return ((restored - rest).square().mean((1, 2, 3)) / variance).mean()
+
+    def of_what_was_added(self, noisy: Tensor, step: int) -> Tensor:
         probe = alike(noisy, seeds.normal_like(noisy, step))
         sigma_a = self.sigma_of(noisy, step)
         score = self.score(noisy + sigma_a * probe)

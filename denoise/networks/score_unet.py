@@ -22,10 +22,11 @@ LEAST = 1e-6  # variance, white is 1
 class ScoreUNet(nn.Module):
     """(B, C, H, W) -> the same shape, in units of 1 / white; sides are multiples of `multiple`."""
 
-    def __init__(self, colours: int = 3, widths: Sequence[int] = (32, 64, 128, 256)) -> None:
+    def __init__(self, colours: int = 3, widths: Sequence[int] = (32, 64, 128, 256), blocks: int = 1) -> None:
+        """`blocks`: on every level, down and up."""
         super().__init__()
         planes = colours * HALF**2
-        self.trunk = ResidualUNet(planes, planes, widths, bias=False)
+        self.trunk = ResidualUNet(planes, planes, widths, [blocks] * len(widths), [blocks] * (len(widths) - 1), False)
         self.multiple = HALF * self.trunk.multiple
         self.spread = nn.Conv2d(widths[0], planes, 3, padding=1, bias=False)
         with torch.no_grad():  # so that scores begin small and of the right size

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple, Self
 
 import torch
@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from denoise import seeds
-from denoise.noise.picture_level import PictureNoise
+from denoise.noise import principal
+from denoise.noise.picture_level import CLEAN, PictureNoise
 
 SIDE = 24  # px of a patch
 HOP = SIDE // 2
@@ -28,6 +29,8 @@ TOO_WEAK, TOO_STRONG = 0.4, 1.6  # times the usual variance of its brightness: o
 BUSY = 4.0  # times the power of what was taken away: with more left, it is texture of which a part was taken
 CLIPPED = 0.05  # share of samples at black or white above which a place says nothing
 BLACK, WHITE = 0.5 / 255, 254.5 / 255
+AGREEING = 1.2  # times
+IN_FLAT_PLACES, IN_MOST_DIRECTIONS = 0.25, 0.1  # share of the variance by which what was measured there may be wrong
 DARK, BRIGHT = 0.05, 0.95  # brightness between which noise is hardly clipped
 MEDIAN_OF_NORMAL = 0.6745  # of the absolute values
 NEAR = 0.25  # share of the patches, nearest in brightness, that one is drawn from
@@ -47,12 +50,19 @@ class Patches:
     brightness: Tensor  # (N,) 0..1
     levels: Tensor  # (K,) brightnesses at which the strength is known, rising
     variances: Tensor  # (K,) there, white is 1
+    doubt: float = IN_FLAT_PLACES
+    white: bool = False
 
     @classmethod
     def gaussian(cls, sigma: float, count: int = 64, colours: int = 3, seed: int = 0) -> Self:
-        """White noise of that standard deviation, of 255, drawn in advance."""
+        """White noise of that standard deviation, of 255."""
+        return cls.known((torch.tensor([0.5]), torch.tensor([(sigma / 255) ** 2])), count, colours, seed)
+
+    @classmethod
+    def known(cls, curve: principal.Curve, count: int = 64, colours: int = 3, seed: int = 0) -> Self:
+        """White noise as strong as the curve says."""
         shapes = seeds.normal(seed, seeds.positions((count, colours, SIDE, SIDE), 0))
-        return cls(shapes, torch.full((count,), 0.5), torch.tensor([0.5]), torch.tensor([(sigma / 255) ** 2]))
+        return cls(shapes, torch.full((count,), 0.5), *curve, doubt=IN_MOST_DIRECTIONS, white=True)
 
     def variance(self, clean: Tensor) -> Tensor:
         return between(clean, self.levels, self.variances)
@@ -72,12 +82,26 @@ class Patches:
         height, width = clean.shape[1:]
         around = padded(clean.mean(0, keepdim=True))
         below = F.avg_pool2d(around, SIDE, HOP).flatten()
-        chosen = self.shapes[self.choice(below, seed, 4 * number)]
-        turned = flipped(chosen, seeds.words(seed, 4 * number + 3, seeds.positions((len(below),), 0)))
+        places = seeds.positions((len(below),), 0)
+        turned = flipped(self.mixed(below, seed, 4 * number), seeds.words(seed, 4 * number + 3, places))
         size = (around.shape[1], around.shape[2])
         columns = (turned * window()).flatten(1).T[None]
         laid = F.fold(columns, size, SIDE, stride=HOP)[0]
         return laid[:, HOP : HOP + height, HOP : HOP + width]
+
+    def mixed(self, brightness: Tensor, seed: int, stream: int) -> Tensor:
+        """A patch for every place, (P, C, SIDE, SIDE), that was never drawn before, lest a network learn them by heart:
+        white noise in another order, any other between two that were seen."""
+        one = self.shapes[self.choice(brightness, seed, stream)]
+        if self.white:
+            return shuffled(one, seed, stream + 1)
+        other = self.shapes[self.choice(brightness, seed, stream + 1)]
+        angle = 2 * math.pi * seeds.uniform(seed, seeds.positions((len(one), 1, 1, 1), 0), stream + 2)
+        return angle.cos() * one + angle.sin() * other
+
+    def half(self, which: int) -> Patches:
+        """Every second patch, so that what is judged by the others was not learnt from these."""
+        return replace(self, shapes=self.shapes[which::2], brightness=self.brightness[which::2])
 
     def choice(self, brightness: Tensor, seed: int, stream: int) -> Tensor:
         """A patch for every place, (P,): one of those that are nearest in brightness."""
@@ -123,6 +147,9 @@ def seen(pictures: Tensor, noise: PictureNoise) -> Patches | None:
     strong it is was measured before; what is much stronger or weaker is texture or clipped. Where it is independent
     from pixel to pixel, so are the patches made.
     """
+    curve = principal.curve_of(pictures)
+    if curve is not None and agrees(curve, noise):
+        return Patches.known(no_stronger(curve, noise), colours=pictures.shape[1])
     if noise.sigma is None:
         return None
     strength = strength_of(noise)
@@ -138,7 +165,20 @@ def seen(pictures: Tensor, noise: PictureNoise) -> Patches | None:
     shapes, scale = shapes[kept] / size[kept].mean().sqrt(), size[kept].mean()
     if noise.white:
         shapes, scale = shuffled(shapes), torch.minimum(scale, finest(pictures, strength))
-    return Patches(shapes, found.means[kept].mean(1), levels, scale * strength(levels))
+    return Patches(shapes, found.means[kept].mean(1), levels, scale * strength(levels), white=noise.white)
+
+
+def agrees(curve: principal.Curve, noise: PictureNoise) -> bool:
+    """With what was seen in flat places: where much more noise is there, it is that of all colours together."""
+    found = 255 * float(curve[1].mean().sqrt())
+    return found > CLEAN and (noise.sigma is None or noise.sigma < AGREEING * found)
+
+
+def no_stronger(curve: principal.Curve, noise: PictureNoise) -> principal.Curve:
+    """Than in flat places: pictures without colours have few directions, and fine texture lies in all of them."""
+    levels, variances = curve
+    flat = float(variances.mean()) if noise.sigma is None else (noise.sigma / 255) ** 2
+    return levels, variances * min(1.0, flat / float(variances.mean()))
 
 
 def finest(pictures: Tensor, strength: Strength) -> Tensor:
@@ -153,10 +193,10 @@ def finest(pictures: Tensor, strength: Strength) -> Tensor:
     return (seen_there.median() / MEDIAN_OF_NORMAL).square() if len(seen_there) else torch.tensor(1.0)
 
 
-def shuffled(shapes: Tensor) -> Tensor:
+def shuffled(shapes: Tensor, seed: int = 0, stream: int = 0) -> Tensor:
     """The pixels of each patch in another order, all colours of a pixel together."""
     count, colours = shapes.shape[:2]
-    order = seeds.uniform(0, seeds.positions((count, SIDE * SIDE), 0)).argsort(dim=1, stable=True)
+    order = seeds.uniform(seed, seeds.positions((count, SIDE * SIDE), 0), stream).argsort(dim=1, stable=True)
     return shapes.flatten(2).gather(2, order[:, None].expand(-1, colours, -1)).unflatten(-1, (SIDE, SIDE))
 
 
