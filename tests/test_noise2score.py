@@ -7,6 +7,7 @@ import json
 import math
 from collections import OrderedDict
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ from denoise.measure.bench import Wish
 from denoise.methods.noise2score import Noise2Score, alike, roughness
 from denoise.networks.score_unet import ScoreUNet
 from denoise.noise.picture_laws import Gamma, Gaussian, Poisson
-from denoise.processes import ardae, tweedie, tweedie_level
+from denoise.processes import ardae, thinning, tweedie, tweedie_level
 from denoise.processes.tweedie import FAMILIES, UNITS
 from denoise.run import Options, restore_picture
 from denoise.signals import Picture
@@ -522,11 +523,19 @@ def test_a_batch_is_a_function_of_seed_and_step(photographs: Path) -> None:
 def test_there_is_nothing_clean_in_a_batch_and_nothing_is_clipped(photographs: Path) -> None:
     source = crops(photographs)
     batches = [source.at(step) for step in range(10)]
-    assert all(torch.equal(noisy, other) for noisy, other in batches)
+    assert all(noise.shape == (4, 1, 2) for _, noise in batches)
     seen = torch.cat([noisy for noisy, _ in batches])
     assert seen.min() < -0.02
     assert seen.max() > 1.05
     assert float((255 * roughness(seen)).min()) > 2
+
+
+def test_a_batch_says_what_its_noise_is(photographs: Path) -> None:
+    for _, noise in (crops(photographs).at(step) for step in range(10)):
+        for family, dispersion in noise[:, 0].tolist():
+            level = float(UNITS[round(family)].to_level(torch.tensor(dispersion)))
+            low, high = ((20, 60), (10, 50), (20, 60))[round(family)]
+            assert low - 0.01 <= level <= high + 0.01
 
 
 @pytest.mark.parametrize("share", [0.0, 1.0])
@@ -542,19 +551,71 @@ def test_every_family_can_be_drawn() -> None:
         assert made(50).describe().lower().startswith(name)
 
 
-def test_steps_make_the_loss_smaller_than_one_and_the_estimate_better(photographs: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("objective", "level"), [({"sigma_a": (1.0, 0.5)}, 40.0), ({"share": 0.25}, 80.0)], ids=["added", "the rest"]
+)
+def test_steps_make_the_loss_smaller_than_one_and_the_estimate_better(
+    photographs: Path, tmp_path: Path, objective: dict[str, Any], level: float
+) -> None:
+    """A quarter of what was measured is twice as noisy."""
     source = NoisyCrops(Photographs.of(photographs), {"gaussian": Family(1, (40, 41))}, batch=8, patch=32)
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        model = Noise2Score(widths=(16, 32), sigma_a=(1.0, 0.5))
+        model = Noise2Score(widths=(16, 32), **objective)
     run = Run(model, tmp_path, Schedule(rate=1e-3, warm_up=20))
     losses = [run.advance(*source.at(step), 1.0) for step in range(130)]
     assert np.mean(losses[-10:]) < 0.9
     clean = source.photographs.validation[0][None, :, :96, :96].float() / 255
-    noisy = Gaussian(40).sample(clean, 1)
+    noisy = Gaussian(level).sample(clean, 1)
     with torch.no_grad():
-        restored = model.eval()(noisy, family=1, level=40)
+        restored = model.eval()(noisy, family=1, level=level)
     assert (restored - clean).square().mean() < 0.5 * (noisy - clean).square().mean()
+
+
+@pytest.mark.parametrize("family", range(3), ids=FAMILIES)
+def test_the_rest_is_asked_for_and_no_more_than_that(family: int) -> None:
+    """Where the score makes Tweedie's estimate the clean picture, the noise of the rest is all that is left."""
+    model, clean, share = small(share=0.2), scene(200, 200), 0.2
+    dispersion = dispersion_of(family, (25.0, 20.0, 20.0)[family])
+    noisy = law(family, (25.0, 20.0, 20.0)[family]).sample(clean, 1)
+    model.score = lambda shown: exact_score(family, clean, shown, dispersion / share)  # type: ignore[method-assign]
+    loss = model.loss(noisy, torch.tensor([[[float(family), dispersion]]]), 7)
+    left = float(loss) * dispersion / share * float(noisy.mean()) ** family
+    assert left == pytest.approx(dispersion / (1 - share) * float((clean**family).mean()), rel=0.03)
+
+
+def exact_score(family: int, clean: Tensor, noisy: Tensor, dispersion: float) -> Tensor:
+    """The one whose estimate is the clean picture."""
+    if family == 0:
+        return (clean - noisy) / dispersion
+    if family == 1:
+        return (clean / (noisy + dispersion / 2)).log() / dispersion
+    return (1 - dispersion - noisy / clean) / (dispersion * noisy)
+
+
+@pytest.mark.parametrize("family", range(3), ids=FAMILIES)
+def test_what_is_divided_is_two_pictures_of_independent_noise(family: int) -> None:
+    clean = torch.full((1, 3, 300, 300), 0.4)
+    level = (20.0, 150.0, 60.0)[family]
+    dispersion = dispersion_of(family, level)
+    noisy, share = law(family, level).sample(clean, 3), 0.3
+    one, other = thinning.divided(noisy, torch.tensor([float(family)]), torch.tensor([dispersion]), share, 5)
+    assert torch.allclose(share * one + (1 - share) * other, noisy, atol=1e-5)
+    for part, size in ((one, share), (other, 1 - share)):
+        assert float(part.mean()) == pytest.approx(0.4, rel=0.01)
+        assert float(part.var()) == pytest.approx(dispersion / size * 0.4**family, rel=0.02)
+        assert abs(float(torch.corrcoef(torch.stack([one.flatten(), other.flatten()]))[0, 1])) < 0.01
+    again, _ = thinning.divided(noisy, torch.tensor([float(family)]), torch.tensor([dispersion]), share, 5)
+    assert torch.equal(one, again)
+
+
+def test_a_picture_without_colours_is_divided_alike_in_all() -> None:
+    seen: list[Tensor] = []
+    model = small(share=0.2)
+    model.score = lambda shown: seen.append(shown) or torch.zeros_like(shown)  # type: ignore[method-assign,func-returns-value]
+    noisy = Poisson(40).sample(torch.full((1, 1, 32, 32), 0.5), 2).expand(-1, 3, -1, -1)
+    model.loss(noisy, torch.tensor([[[1.0, 1 / 40]]]), 0)
+    assert bool((seen[0] == seen[0][:, :1]).all())
 
 
 RECIPE = """

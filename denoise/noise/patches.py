@@ -30,7 +30,7 @@ BUSY = 4.0  # times the power of what was taken away: with more left, it is text
 CLIPPED = 0.05  # share of samples at black or white above which a place says nothing
 BLACK, WHITE = 0.5 / 255, 254.5 / 255
 AGREEING = 1.2  # times
-IN_FLAT_PLACES, IN_MOST_DIRECTIONS = 0.25, 0.1  # share of the variance by which what was measured there may be wrong
+IN_FLAT_PLACES, IN_MOST_DIRECTIONS = 0.35, 0.1  # share of the variance by which what was measured there may be wrong
 DARK, BRIGHT = 0.05, 0.95  # brightness between which noise is hardly clipped
 MEDIAN_OF_NORMAL = 0.6745  # of the absolute values
 NEAR = 0.25  # share of the patches, nearest in brightness, that one is drawn from
@@ -62,7 +62,7 @@ class Patches:
     def known(cls, curve: principal.Curve, count: int = 64, colours: int = 3, seed: int = 0) -> Self:
         """White noise as strong as the curve says."""
         shapes = seeds.normal(seed, seeds.positions((count, colours, SIDE, SIDE), 0))
-        return cls(shapes, torch.full((count,), 0.5), *curve, doubt=IN_MOST_DIRECTIONS, white=True)
+        return cls(shapes, torch.full((count,), 0.5), *curve, white=True)
 
     def variance(self, clean: Tensor) -> Tensor:
         return between(clean, self.levels, self.variances)
@@ -149,7 +149,8 @@ def seen(pictures: Tensor, noise: PictureNoise) -> Patches | None:
     """
     curve = principal.curve_of(pictures)
     if curve is not None and agrees(curve, noise):
-        return Patches.known(no_stronger(curve, noise), colours=pictures.shape[1])
+        doubt = IN_MOST_DIRECTIONS if principal.has_colours(pictures) else IN_FLAT_PLACES
+        return replace(Patches.known(no_stronger(curve, noise), colours=pictures.shape[1]), doubt=doubt)
     if noise.sigma is None:
         return None
     strength = strength_of(noise)
@@ -161,11 +162,12 @@ def seen(pictures: Tensor, noise: PictureNoise) -> Patches | None:
     kept = (size > TOO_WEAK) & (size < TOO_STRONG)
     if int(kept.sum()) < FEWEST:
         return None
-    levels = torch.linspace(0, 1, BRIGHTNESSES + 1)
-    shapes, scale = shapes[kept] / size[kept].mean().sqrt(), size[kept].mean()
+    brightness = found.means[kept].mean(1)
+    levels = torch.linspace(float(brightness.min()), float(brightness.max()), BRIGHTNESSES + 1)
+    shapes, scale = shapes[kept] / size[kept].mean().sqrt(), size[kept].mean().clamp(max=1)
     if noise.white:
         shapes, scale = shuffled(shapes), torch.minimum(scale, finest(pictures, strength))
-    return Patches(shapes, found.means[kept].mean(1), levels, scale * strength(levels), white=noise.white)
+    return Patches(shapes, brightness, levels, scale * strength(levels), white=noise.white)
 
 
 def agrees(curve: principal.Curve, noise: PictureNoise) -> bool:

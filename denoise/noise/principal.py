@@ -52,5 +52,8 @@ def patches_of(pictures: Tensor) -> Tensor:
 
 
 def without_copies(pictures: Tensor) -> Tensor:
-    """One plane, where all colours are the same."""
-    return pictures[:, :1] if bool((pictures == pictures[:, :1]).all()) else pictures
+    return pictures if has_colours(pictures) else pictures[:, :1]
+
+
+def has_colours(pictures: Tensor) -> bool:
+    return not bool((pictures == pictures[:, :1]).all())
