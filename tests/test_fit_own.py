@@ -247,7 +247,7 @@ def test_the_error_is_estimated_without_the_clean_picture(grains: bool) -> None:
         with torch.no_grad():
             true = float((restorer((clean + noise)[None]) - clean).square().mean())
             estimated = float(own_lessons.unbiased(restorer, Part(clean + noise, found), FACTS, 9))
-        assert estimated == pytest.approx(true, rel=0.25, abs=(1.5 / 255) ** 2)
+        assert estimated == pytest.approx(true, rel=0.25, abs=(2 / 255) ** 2)
 
 
 @pytest.mark.parametrize("grain", [1, 3])

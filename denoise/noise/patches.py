@@ -149,8 +149,9 @@ def seen(pictures: Tensor, noise: PictureNoise) -> Patches | None:
     """
     curve = principal.curve_of(pictures)
     if curve is not None and agrees(curve, noise):
-        doubt = IN_MOST_DIRECTIONS if principal.has_colours(pictures) else IN_FLAT_PLACES
-        return replace(Patches.known(no_stronger(curve, noise), colours=pictures.shape[1]), doubt=doubt)
+        if principal.has_colours(pictures):
+            return replace(Patches.known(curve, colours=pictures.shape[1]), doubt=IN_MOST_DIRECTIONS)
+        return Patches.known(no_stronger(curve, noise), colours=pictures.shape[1])
     if noise.sigma is None:
         return None
     strength = strength_of(noise)
