@@ -51,7 +51,10 @@ def _reserve(draft: Path, target: Path) -> None:
     if target.is_dir():
         raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
     target.parent.mkdir(parents=True, exist_ok=True)
-    draft.open("xb").close()
+    try:
+        draft.open("xb").close()
+    except FileNotFoundError:
+        raise BadFile(f"Cannot write {target}: that folder takes no files; choose another one.") from None
 
 
 def _publish(draft: Path, target: Path) -> None:

@@ -387,6 +387,12 @@ def test_a_damaged_state_is_named(tmp_path: Path) -> None:
         run.resume()
 
 
+def test_a_file_where_the_run_should_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "runs").touch()
+    with pytest.raises(UserError, match=r"cannot be made a folder .*put away what is there"):
+        Run(method(), tmp_path / "runs" / "one", Schedule())
+
+
 def test_a_recipe_that_is_not_toml_is_named(tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text("rate 3")
     with pytest.raises(UserError, match=r"recipe\.toml: is not TOML"):

@@ -585,6 +585,12 @@ def test_a_ratio_that_no_sound_can_have(snr: str, tmp_path: Path) -> None:
     assert not (tmp_path / "b.wav").exists()
 
 
+def test_how_loud_noise_is_can_be_said_once(tmp_path: Path) -> None:
+    clean, more = tone(tmp_path / "a.wav"), ("--snr", 10, "--set", "level_dbfs=-20")
+    assert "leave out one of them" in refused("add", "coloured", clean, "-o", tmp_path / "b.wav", *more)
+    assert not (tmp_path / "b.wav").exists()
+
+
 def test_no_ratio_to_silence(tmp_path: Path) -> None:
     silent = tone(tmp_path / "a.wav", level=0)
     assert "is silent" in refused("add", "coloured", silent, "-o", tmp_path / "b.wav", "--snr", 10)

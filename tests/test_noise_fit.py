@@ -263,6 +263,12 @@ def test_frames_find_their_pairs_by_brightness() -> None:
     assert sorted(alone) == [2, 4]
 
 
+def test_a_flat_of_one_value_is_no_photograph() -> None:
+    one = np.full((128, 128), 900, np.uint16)
+    with pytest.raises(UserError, match="is 900 DN everywhere"):
+        transfer([(one, one)], BLACK, WHITE)
+
+
 def test_saturated_flats_are_refused() -> None:
     bright = frame(15800, 1, side=128), frame(15800, 2, side=128)
     with pytest.raises(UserError, match=r"saturated: \d+\.\d % .* expose it shorter"):
@@ -327,6 +333,11 @@ def dark(values: object, kind: type = np.uint16) -> Mosaic:
 def test_dark_frames_that_tell_nothing_are_refused(frames: list[Mosaic], words: str) -> None:
     with pytest.raises(UserError, match=words):
         darkness(frames, [BLACK] * 4)
+
+
+def test_white_is_above_black() -> None:
+    with pytest.raises(UserError, match="White of 100 DN is not above black of 512 DN"):
+        calibrated([frame(0, 1, side=64)], black_dn=[512] * 4, white_dn=100, iso=100)
 
 
 def test_a_lit_frame_is_not_dark() -> None:

@@ -30,6 +30,7 @@ from denoise.signals import Audio, Kind
 MOSAICS = (".npy", ".tif", ".tiff")
 DNG = ".dng"
 LARGEST_SNR_DB = 200  # more than any sound file can hold, either way
+LEVEL = "level_dbfs"  # the word by which laws are told how loud they are
 Tile = NDArray[np.float32]  # (2, 2)
 Answer = tuple[str, list[str]]  # the law in words, and what the format could not keep
 
@@ -65,7 +66,7 @@ def refused(order: Order) -> Kind:
     if order.files is None and order.entry.made_of:
         raise UserError(f"The law {name} is made of {order.entry.made_of}; name it, as in --from PATH.")
     if order.snr_db is not None:
-        refuse_ratio(order.snr_db, order.entry)
+        refuse_ratio(order.snr_db, order)
     refuse_seed(order.seed)
     if order.iso is not None and not has_settings(order):
         raise UserError(
@@ -92,9 +93,11 @@ def is_calibration(camera: str) -> bool:
     return bool(Path(camera).suffix) or Path(camera).exists()
 
 
-def refuse_ratio(snr_db: float, entry: Entry) -> None:
-    if entry.kind != "audio":
-        raise UserError(f"--snr is over active speech, and {entry.name} is no law for sounds; leave it out.")
+def refuse_ratio(snr_db: float, order: Order) -> None:
+    if order.entry.kind != "audio":
+        raise UserError(f"--snr is over active speech, and {order.entry.name} is no law for sounds; leave it out.")
+    if LEVEL in order.words:
+        raise UserError(f"--snr and --set {LEVEL} both say how loud the noise is; leave out one of them.")
     if not abs(snr_db) <= LARGEST_SNR_DB:
         raise UserError(f"--snr {snr_db:g} is out of range: choose from -{LARGEST_SNR_DB} to {LARGEST_SNR_DB} dB.")
 

@@ -60,7 +60,10 @@ class Run:
         self.average = {name: value.detach().clone() for name, value in method.state_dict().items()}
         self.step = 0
         self.half = device == "cuda" or (device == "cpu" and halves_are_faster())
-        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{folder}: cannot be made a folder ({error.strerror}); put away what is there.") from error
 
     @property
     def state_file(self) -> Path:

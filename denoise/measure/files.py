@@ -170,7 +170,7 @@ def measured_pair(pair: Pair, names: Sequence[str]) -> Measured:
     try:
         return Measured(pair.path, pair.reference, scored(pair.path, pair.reference, names))
     except (UserError, OSError) as trouble:
-        return Measured(pair.path, pair.reference, {}, str(trouble))
+        return Measured(pair.path, pair.reference, {}, str(trouble).removeprefix(f"{pair.path}: "))
 
 
 def usable_scores(say: Callable[[str], None]) -> list[str]:

@@ -312,6 +312,8 @@ def calibrated(
     refuse_other_size(darks[0], flats)
     black = black_of(darks, black_dn, cfa)
     white = float(white_dn if white_dn is not None else largest_of(darks[0]))
+    if white <= max(black):
+        raise UserError(f"White of {white:g} DN is not above black of {max(black):g} DN; say both, or leave both out.")
     refuse_lit(darks, min(black), white)
     dark = darkness(darks, black, cfa)
     gain, error, source = gain_of(darks, flats, dark, black, white, cfa, iso, gain_dn_per_e)

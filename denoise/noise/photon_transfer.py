@@ -141,6 +141,8 @@ def cut(plane: Array, side: int) -> Array:
 
 
 def refuse_saturated(frame: NDArray[Any], white_dn: float) -> None:
+    if frame.min() == frame.max() < white_dn:
+        raise UserError(f"A flat frame is {frame.max():g} DN everywhere, without noise; give one that a camera took.")
     share = saturated(frame, white_dn)
     if share > SATURATED:
         raise UserError(
