@@ -143,10 +143,17 @@ class Judgement:
 
 def is_better(after: Judgement, before: Judgement, masks: bool) -> bool:
     """However wrong the noise was measured; and behind masks, where texture counts as noise, not by taking more."""
-    clearly = 0 < of_255(after.errors) < BETTER * of_255(before.errors)
-    mostly = int((after.errors < before.errors).sum()) >= MOST_PARTS * len(after.errors)
-    anyway = all(of_255(one) < of_255(other) for one, other in zip(after.doubted, before.doubted, strict=True))
-    return clearly and mostly and anyway and not (masks and after.taken > MOST_TAKEN * before.taken)
+    if not 0 < of_255(after.errors) < BETTER * of_255(before.errors):
+        return False
+    found = zip([after.errors, *after.doubted], [before.errors, *before.doubted], strict=True)
+    if not all(is_smaller(one, other) for one, other in found):
+        return False
+    return not masks or after.taken <= MOST_TAKEN * before.taken
+
+
+def is_smaller(after: Tensor, before: Tensor) -> bool:
+    """On the mean, and in most parts."""
+    return of_255(after) < of_255(before) and int((after < before).sum()) >= MOST_PARTS * len(after)
 
 
 def judged(lesson: Lesson, method: Taught, card: zoo.Card, wish: Wish, tell: Tell) -> Result:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from statistics import median
+from typing import NamedTuple, Self
 
 import torch
 from torch import Tensor
@@ -13,6 +14,8 @@ SIDE = 5  # px of a patch
 BRIGHTNESSES = 8  # at most
 FEWEST = 30  # patches of one brightness, per direction
 ENOUGH = 150_000  # patches of all; larger pictures are looked at in steps
+ROUNDS = 3
+DARKEST = 1e-8  # variance
 UNEVEN = 3.0  # times the least spread is the largest that is left; more, and the noise is in grains
 CLIPPED = 0.02  # share of samples at black or white above which a patch says nothing
 BLACK, WHITE = 0.5 / 255, 254.5 / 255
@@ -23,15 +26,46 @@ Curve = tuple[Tensor, Tensor]
 
 def curve_of(pictures: Tensor) -> Curve | None:
     """Of noise in (T, C, H, W) that is independent from pixel to pixel and from colour to colour; None of any other, or
-    where nearly everything is clipped."""
+    where nearly everything is clipped. What was found makes it equally strong in all colours, and it is found again."""
     patches = patches_of(without_copies(pictures))
     order = patches.mean(1).argsort(stable=True)
     count = min(BRIGHTNESSES, len(order) // (FEWEST * patches.shape[1]))
-    parts = [patches[part].double() for part in order.tensor_split(count)] if count else []
-    levels = [(part.mean(), of_noise(part)) for part in parts]
-    if not levels or median(float(spreads[-1] / spreads[0].clamp(min=1e-12)) for _, spreads in levels) > UNEVEN:
+    if not count:
         return None
-    return torch.stack([level for level, _ in levels]).float(), torch.stack([one.mean() for _, one in levels]).float()
+    parts = [patches[part].double() for part in order.tensor_split(count)]
+    levels = torch.stack([part.mean() for part in parts])
+    line = Line(0.0, 1.0)
+    for _ in range(ROUNDS):
+        spreads = [of_noise(line.evened(part)) for part in parts]
+        variances = torch.stack([one.mean() for one in spreads]) * line.at(levels)
+        line = Line.through(levels, variances)
+    if median(float(one[-1] / one[0].clamp(min=1e-12)) for one in spreads) > UNEVEN:
+        return None
+    return levels.float(), variances.float()
+
+
+class Line(NamedTuple):
+    """Variance over brightness."""
+
+    gain: float
+    dark: float
+
+    @classmethod
+    def through(cls, levels: Tensor, variances: Tensor) -> Self:
+        if len(levels) == 1:
+            return cls(0.0, max(DARKEST, float(variances)))
+        design = torch.stack([levels, torch.ones_like(levels)], 1) / variances[:, None]
+        gain = max(0.0, float(torch.linalg.lstsq(design, torch.ones_like(levels)).solution[0]))
+        return cls(gain, max(DARKEST, float((variances - gain * levels).mean())))
+
+    def at(self, brightness: Tensor) -> Tensor:
+        return self.gain * brightness + self.dark
+
+    def evened(self, values: Tensor) -> Tensor:
+        """In units in which the noise is 1 everywhere (Anscombe, 1948)."""
+        if self.gain < DARKEST:
+            return values / math.sqrt(self.dark)
+        return 2 / self.gain * self.at(values).clamp(min=DARKEST).sqrt()
 
 
 def of_noise(patches: Tensor) -> Tensor:
