@@ -29,8 +29,8 @@ class Noise2Score(Method):
     """y + variance × score for Gaussian noise, and its like for Poisson and gamma noise."""
 
     piece = 640
-    context = 48
-    bound = 2e-3
+    context = 64
+    bound = 1e-3
     surveys = True
     knobs = (
         Knob("family", 0, 0, 3, 1, "Kind of noise; auto: found in the picture.", ("auto", *tweedie.FAMILIES)),
