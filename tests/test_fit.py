@@ -377,6 +377,9 @@ def test_a_line_that_was_cut_off_does_not_count(tmp_path: Path) -> None:
     (tmp_path / "log.jsonl").write_text('{"step": 3, "score": 30.5}\n{"step": 6, "sc')
     assert loop.best_of(tmp_path) == 30.5
     assert recipes.best_step(tmp_path) == 3
+    with (tmp_path / "log.jsonl").open("a") as log:
+        log.write('{"step": 9, "score": 31.5}\n')
+    assert recipes.best_step(tmp_path) == 9
 
 
 def test_a_damaged_state_is_named(tmp_path: Path) -> None:

@@ -162,11 +162,11 @@ def best_of(folder: Path) -> float:
 
 
 def notes_in(folder: Path) -> list[dict[str, Any]]:
-    """What was written down so far; a line that was cut off does not count."""
+    """What was written down so far; one that was cut off does not count, and the next, in the same line, does."""
     log, notes = folder / LOG, []
     for line in log.read_text().splitlines() if log.exists() else ():
         with suppress(json.JSONDecodeError):
-            notes.append(json.loads(line))
+            notes.append(json.loads(line[max(0, line.rfind("{")) :]))
     return notes
 
 
