@@ -963,6 +963,15 @@ def test_atomic_refuses_a_folder_and_a_file_in_the_way(tmp_path):
             pytest.fail("nothing may be begun")
 
 
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="no folder here that takes no files")
+def test_atomic_refuses_a_folder_that_takes_no_files():
+    with (
+        pytest.raises(BadFile, match=r"Cannot write /proc/a\.png: that folder takes no files"),
+        atomic(Path("/proc/a.png")),
+    ):
+        pytest.fail("nothing may be begun")
+
+
 def test_atomic_replaces_a_link_and_not_what_it_points_to(tmp_path):
     (tmp_path / "original.png").write_bytes(b"precious")
     (tmp_path / "result.png").symlink_to(tmp_path / "original.png")

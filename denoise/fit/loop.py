@@ -63,7 +63,9 @@ class Run:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise UserError(f"{folder}: cannot be made a folder ({error.strerror}); put away what is there.") from error
+            raise UserError(
+                f"{folder}: cannot be made a folder ({error.strerror}); put away what is there, or go elsewhere."
+            ) from error
 
     @property
     def state_file(self) -> Path:

@@ -1,11 +1,12 @@
 """What a picture model learns from noisy pictures alone, and how its error on others is estimated without a clean one.
 
-What the noise of a picture is, its flat places show. More of the same noise is drawn from there: the model sees the
-picture with some of it added, and is asked for the picture with the opposite of it taken on (recorrupted to
-recorrupted, Pang et al., CVPR 2021). Both are of the same clean picture, and what is wrong with the one says nothing
-of what is wrong with the other; also where noise is in grains of many pixels, for then so is what is drawn.
+What the noise of a picture is, its flat places show, and where it is white, its colours everywhere. More of the same
+is drawn, never the same twice: the model sees the picture with some of it added, and is asked for the picture with the
+opposite of it taken on (recorrupted to recorrupted, Pang et al., CVPR 2021). Both are of the same clean picture, and
+what is wrong with the one says nothing of what is wrong with the other; also where noise is in grains of many pixels,
+for then so is what is drawn.
 
-Where too little is flat, pixels are masked (Noise2Void, Krull et al., CVPR 2019): each is replaced by another one
+Where it cannot be told, pixels are masked (Noise2Void, Krull et al., CVPR 2019): each is replaced by another one
 near it, and what was there is asked for; with as many of their neighbours as their noise has in common with them.
 """
 

@@ -1,8 +1,9 @@
 """Noise as it was seen in pictures: patches of it, and how strong it is at every brightness.
 
-Patches are only taken where the picture is flat, so that no texture is among them, and are drawn where the picture
-is about as bright as where they come from. Laid half over each other behind windows whose squares add up to one,
-they make noise of any size with the strength and the grain of what was seen.
+Of white noise only the strength need be seen. Other patches are taken where the picture is flat, so that no texture is
+among them, and are drawn where the picture is about as bright as where they come from. Laid half over each other
+behind windows whose squares add up to one, they make noise of any size with the strength and the grain of what was
+seen.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ FLATTEST = 0.15  # share of the places of one brightness that counts as flat
 TOO_WEAK, TOO_STRONG = 0.4, 1.6  # times the usual variance of its brightness: outside, it is clipped or texture
 BUSY = 4.0  # times the power of what was taken away: with more left, it is texture of which a part was taken
 CLIPPED = 0.05  # share of samples at black or white above which a place says nothing
-BLACK, WHITE = 0.5 / 255, 254.5 / 255
 AGREEING = 1.2  # times
 IN_FLAT_PLACES, IN_MOST_DIRECTIONS = 0.35, 0.1  # share of the variance by which what was measured there may be wrong
 DARK, BRIGHT = 0.05, 0.95  # brightness between which noise is hardly clipped
@@ -234,7 +234,7 @@ class Flat(NamedTuple):
 
 def flat_places(residuals: Tensor, pictures: Tensor, unrest: Tensor) -> Flat:
     """The flattest of every brightness: blocks (T, R, K, C, SIDE, SIDE) and how restless it is there, (T, R, K)."""
-    clipped = ((pictures <= BLACK) | (pictures >= WHITE)).float().mean((-3, -2, -1)) > CLIPPED
+    clipped = ((pictures <= principal.BLACK) | (pictures >= principal.WHITE)).float().mean((-3, -2, -1)) > CLIPPED
     usable = (~clipped & unrest.isfinite()).flatten()
     means = pictures.flatten(0, 2)[usable].mean((-2, -1))
     kept = flattest(means.mean(1), unrest.flatten()[usable])
