@@ -129,6 +129,10 @@ def clean(
     ] = None,
     model: ModelName = "auto",
     strength: Annotated[float, typer.Option(help="0: as it was, 1: all that the model removes.")] = 1.0,
+    passes: Annotated[
+        int,
+        typer.Option(help="Pictures: so often, turned or mirrored another way, 1 to 8; the mean is finer, and slower."),
+    ] = 1,
     seed: Annotated[int, typer.Option(help="Same seed, same result, for models that draw random numbers.")] = 0,
     settings: Settings = None,
     camera: Annotated[
@@ -154,7 +158,7 @@ def clean(
     from denoise.devices import use_threads
 
     use_threads(threads)
-    recipe = Recipe(model, engine, device, strength, seed, knobs_of(settings or ()), camera)
+    recipe = Recipe(model, engine, device, strength, seed, knobs_of(settings or ()), camera, passes)
     report = cleaned(plan(paths, out, in_place, recipe.only, residual, develop), recipe, overwrite)
     if as_json:
         show(report.as_data(), as_json, ())

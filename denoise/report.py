@@ -26,6 +26,7 @@ class Work:
     provider: str | None  # of ONNX Runtime, as the session names it
     seed: int
     strength: float
+    passes: int
     knobs: Mapping[str, float]
 
 

@@ -67,6 +67,11 @@ class Facts:
     def wants_place(self) -> bool:
         return self.placed or self.seeded
 
+    @property
+    def takes_passes(self) -> bool:
+        """Whether it can see its signal turned and mirrored; the colours of a mosaic stand in one way only."""
+        return self.kind == "picture" and not self.wants_place
+
     def settings(self, given: Mapping[str, float]) -> dict[str, float]:
         """All knobs with their values, the given ones checked."""
         known = {knob.name: knob for knob in self.knobs}

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 
 import numpy as np
 import torch
@@ -22,6 +23,9 @@ NOMINAL_RATE = 48_000  # Hz in which restorers that work at any rate count their
 FADE_PX = 16
 FADE_SECONDS = 0.02
 PLACES = {3: ("start",), 4: ("top", "left")}  # where a batch begins, by its number of axes
+Way = tuple[int, int]
+"""Quarter turns of a picture, and whether it is mirrored before."""
+WAYS: Sequence[Way] = ((0, 0), (2, 0), (0, 1), (2, 1), (1, 0), (3, 0), (1, 1), (3, 1))  # a pass each
 LEAST_PIECE = 64  # smaller than this, memory is not what is missing
 SHEET_TILE = 128  # px
 SHEET_TILES = 6  # each way, in the sample sheet of a large picture
@@ -40,10 +44,13 @@ class Options:
     seed: int = 0
     knobs: Mapping[str, float] = field(default_factory=dict)
     piece: int | None = None  # a smaller piece than the restorer asks for
+    passes: int = 1  # over a picture, each of it turned or mirrored another way; what counts is their mean
 
     def __post_init__(self) -> None:
         if not 0 <= self.strength <= 1:
             raise UserError(f"Strength {self.strength:g} is out of range: choose from 0 to 1.")
+        if not 1 <= self.passes <= len(WAYS):
+            raise UserError(f"Passes {self.passes} is out of range: choose from 1 to {len(WAYS)}.")
 
 
 def ignore(_: object) -> None:
@@ -59,6 +66,7 @@ class Careful:
         self.knobs = self.facts.settings(options.knobs)
         if self.facts.seeded:
             self.knobs["seed"] = options.seed
+        self.ways = ways_of(self.facts, options.passes)
         self.limit: float = math.inf
 
     @property
@@ -86,7 +94,13 @@ class Careful:
     def once(self, noisy: Tensor, survey: Tensor | None, **extra: float) -> Tensor:
         padded = padded_to(noisy, self.facts.multiple, self.facts.least)
         known = None if survey is None else survey.to(self.place)
-        restored = self.restorer(padded.to(self.place), known, **self.knobs, **extra).to("cpu")
+        seen = padded.to(self.place)
+
+        def once_over(way: Way) -> Tensor:
+            """Turned with its padding, a network that halves it sees the same halves from the other end too."""
+            return turned_back(self.restorer(turned(seen, *way), known, **self.knobs, **extra).to("cpu"), *way)
+
+        restored = reduce(torch.add, map(once_over, self.ways)) / len(self.ways)
         if not bool(torch.isfinite(restored).all()):
             raise UserError(f"{self.facts.name} gave numbers that are not finite; nothing was written.")
         return restored[tuple(slice(size) for size in noisy.shape)]
@@ -125,6 +139,23 @@ class Careful:
                 raise
         self.retreat(0)
         return self.survey(pieces, **extra)
+
+
+def ways_of(facts: Facts, passes: int) -> Sequence[Way]:
+    if passes > 1 and not facts.takes_passes:
+        raise UserError(f"{facts.name} takes one pass only; several are for pictures, by models without chance.")
+    return WAYS[:passes]
+
+
+def turned(picture: Tensor, quarters: int, mirrored: int) -> Tensor:
+    """(…, H, W)."""
+    upright = picture.flip(-1) if mirrored else picture
+    return torch.rot90(upright, quarters, (-2, -1)) if quarters else upright
+
+
+def turned_back(picture: Tensor, quarters: int, mirrored: int) -> Tensor:
+    upright = torch.rot90(picture, -quarters, (-2, -1)) if quarters else picture
+    return upright.flip(-1) if mirrored else upright
 
 
 def out_of_memory(trouble: BaseException) -> bool:
@@ -183,7 +214,7 @@ def picture_bands(
     context, piece = reach(facts, options, max(picture.height, picture.width))
     rows = spans(picture.height, piece, FADE_PX)
     columns = spans(picture.width, piece, FADE_PX)
-    alone = len(rows) * len(columns) == 1
+    alone = len(rows) * len(columns) * options.passes == 1
     if survey is None and facts.surveys and not alone:
         survey = picture_survey(picture, careful)
 

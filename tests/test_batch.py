@@ -55,6 +55,33 @@ def pixels(path: Path) -> np.ndarray:
     return np.asarray(Image.open(path)).astype(int)
 
 
+# Passes
+
+
+def test_passes_are_for_the_pictures_among_others(noisy: Path, tmp_path: Path) -> None:
+    found = report_of("clean", noisy, "-o", tmp_path / "out", "--passes", 5)
+    assert {file["kind"]: file["passes"] for file in found["files"]} == {"picture": 5, "audio": 1}
+    seen: list[int] = []
+    during.append(lambda: seen.append(1))
+    denoise("clean", noisy / "a.png", "--passes", 5)
+    assert len(seen) == 5
+    once = report_of("clean", noisy, "-o", tmp_path / "out")["files"]
+    assert {file["kind"]: bool(file["notes"]) for file in once} == {"picture": True, "audio": False}
+
+
+@pytest.mark.parametrize("passes", [0, 9])
+def test_so_many_passes_are_refused(noisy: Path, tmp_path: Path, passes: int) -> None:
+    result = denoise("clean", noisy, "-o", tmp_path / "out", "--passes", passes)
+    assert (result.exit_code, "from 1 to 8" in result.stderr) == (2, True)
+    assert not (tmp_path / "out").exists()
+
+
+def test_passes_are_refused_where_no_picture_is(noisy: Path, tmp_path: Path) -> None:
+    result = denoise("clean", noisy / "b", "-o", tmp_path / "out", "--passes", 2)
+    assert (result.exit_code, "2 passes are for pictures" in result.stderr) == (2, True)
+    assert not (tmp_path / "out").exists()
+
+
 # Structure
 
 

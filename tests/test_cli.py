@@ -119,6 +119,7 @@ def test_the_report_says_with_what_each_file_was_cleaned(tmp_path: Path) -> None
         "provider": None,
         "seed": 7,
         "strength": 0.5,
+        "passes": 1,
         "knobs": {"dim": 0.25, "floor": 0.0},
         "seconds": 0,
         "error": None,

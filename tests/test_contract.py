@@ -283,6 +283,17 @@ def test_in_pieces_it_is_the_whole_within_the_bound(restorer: Restorer) -> None:
     assert np.abs(pieces - whole).max() <= facts.bound
 
 
+def test_passes_in_pieces_are_the_whole_within_the_bound(restorer: Restorer) -> None:
+    facts = restorer.facts
+    if not facts.takes_passes:
+        pytest.skip(f"{facts.name} takes one pass only")
+    piece = smaller_piece(facts)
+    noisy = signal(facts, (piece + 70, piece + 33))
+    whole, pieces = (restored(restorer, noisy, Options(piece=size, passes=3)) for size in (10**9, piece))
+    assert np.abs(pieces - whole).max() <= facts.bound
+    assert not np.array_equal(whole, restored(restorer, noisy, Options(piece=10**9)))
+
+
 def smaller_piece(facts: Facts) -> int:
     if facts.kind != "audio":
         return max(LEAST_PIECE, min(facts.piece, 96))

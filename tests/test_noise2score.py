@@ -665,7 +665,7 @@ def test_every_way_is_measured_beside_the_noisy_input(
     told: list[str] = []
     rows = list(bench_noise2score.run(Wish(str(card.folder), device="cpu", data=data, tell=told.append)))
     assert any("BM3D is left out" in line for line in told)
-    ways = {"noisy", "known", "level found", "found", "penalty", "perturbed"}
+    ways = {"noisy", "known", "known, 8 passes", "level found", "found", "found, 8 passes", "penalty", "perturbed"}
     wanted = {
         (f"1 of {name}", noise.name, way)
         for name in bench_noise2score.SETS

@@ -19,7 +19,8 @@ from torch import Tensor
 from toys import GAIN, Hungry, Toy, box_blur, facts, gain, identity, seeded_picture, seeded_sound
 
 from denoise.errors import BadFile, Cancelled, UserError
-from denoise.run import Options, restore_picture, restore_sound
+from denoise.restorer import Facts
+from denoise.run import Careful, Options, restore_picture, restore_sound
 from denoise.signals import Audio, Picture
 
 sides = st.integers(1, 33)
@@ -353,6 +354,56 @@ def test_dry_and_wet_are_aligned_to_the_sample(strength: float, length: int) -> 
 def test_strength_out_of_range_is_refused(strength: float) -> None:
     with pytest.raises(UserError, match="from 0 to 1"):
         Options(strength=strength)
+
+
+# Passes
+
+
+def smeared(noisy: Tensor, **_: float) -> Tensor:
+    """To the right and further down."""
+    return (noisy + noisy.roll(1, -1) + 2 * noisy.roll(2, -2)) / 4
+
+
+def test_the_mean_of_all_passes_is_alike_from_all_sides() -> None:
+    noisy, toy = picture(64, 64, dtype=np.float32), Toy(smeared)
+    pixels = restore_picture(noisy, toy, Options(passes=8))
+    for axis in (0, 1):
+        flipped = Picture(np.ascontiguousarray(np.flip(noisy.pixels, axis)), 1.0)
+        assert np.allclose(np.flip(restore_picture(flipped, toy, Options(passes=8)), axis), pixels, atol=1e-6)
+        assert not np.allclose(np.flip(restore_picture(flipped, toy), axis), restore_picture(noisy, toy), atol=0.01)
+    assert len({np.round(restore_picture(noisy, toy, Options(passes=n)).sum((1, 2))[0], 4) for n in range(1, 9)}) > 1
+
+
+@given(height=sides, width=sides, passes=st.integers(1, 8), channels=st.sampled_from([1, 3]))
+@settings(max_examples=40)
+def test_passes_give_back_what_identity_leaves(height: int, width: int, passes: int, channels: int) -> None:
+    noisy = picture(height, width, channels)
+    toy = Toy(identity, facts(channels=3, multiple=8, least=3))
+    assert np.array_equal(restore_picture(noisy, toy, Options(passes=passes)), noisy.pixels)
+    assert len(toy.seen) == passes
+
+
+@pytest.mark.parametrize("passes", range(1, 9))
+def test_every_pass_sees_the_blocks_of_the_whole(passes: int) -> None:
+    """In a tile that is turned they begin at its other end."""
+    noisy, shape = picture(239, 171, dtype=np.float32), facts(multiple=8, piece=1000, context=8)
+    at_once, tiles = (
+        restore_picture(noisy, Toy(in_blocks, shape), Options(piece=piece, passes=passes)) for piece in (1000, 70)
+    )
+    assert np.allclose(tiles, at_once, atol=1e-6)
+    assert np.allclose(at_once, restore_picture(noisy, Toy(in_blocks, shape)), atol=1e-6)
+
+
+@pytest.mark.parametrize("passes", [0, 9, -1])
+def test_passes_out_of_range_are_refused(passes: int) -> None:
+    with pytest.raises(UserError, match="from 1 to 8"):
+        Options(passes=passes)
+
+
+@pytest.mark.parametrize("shape", [facts("audio"), facts("raw", channels=4), facts(seeded=True), facts(placed=True)])
+def test_passes_are_refused_where_there_is_but_one_way_to_see_it(shape: Facts) -> None:
+    with pytest.raises(UserError, match="one pass only"):
+        Careful(Toy(identity, shape), Options(passes=2))
 
 
 # Knobs

@@ -364,10 +364,11 @@ def test_a_program_gets_what_the_command_gives(client: Client, tmp_path: Path) -
     from gradio_client import handle_file
 
     path = a_picture(tmp_path)
-    result, report = client.predict(handle_file(path), "auto", 0.5, 0, "dim=0.2", api_name="/clean")
-    wanted = by_command(path, tmp_path / "command", "--strength", 0.5, "--set", "dim=0.2")
+    result, report = client.predict(handle_file(path), "auto", 0.5, 0, "dim=0.2", 3, api_name="/clean")
+    wanted = by_command(path, tmp_path / "command", "--strength", 0.5, "--set", "dim=0.2", "--passes", 3)
     assert Path(result).read_bytes() == wanted
     assert (report["model"], report["strength"], report["knobs"]) == ("toy-picture", 0.5, {"dim": 0.2})
+    assert report["passes"] == 3
     found = client.predict(handle_file(path), api_name="/inspect")
     assert (found["kind"], found["file"]) == ("picture", "garden.png")
     assert str(tmp_path) not in json.dumps([report, found])

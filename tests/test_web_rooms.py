@@ -93,6 +93,16 @@ def test_a_control_that_is_moved_works_at_once_and_reaches_the_model(visit: Visi
     assert wanted != by_command(path, tmp_path / "usual")
 
 
+def test_passes_reach_the_model(visit: Visit, tmp_path: Path) -> None:
+    visit.give("picture", a_picture(tmp_path))
+    visit.set("Passes", 4)
+    seen: list[int] = []
+    during.append(lambda: seen.append(1))
+    visit.clean("picture")
+    during.clear()
+    assert len(seen) == 4 * 2, "it is cut in two"
+
+
 def test_what_was_removed_can_be_seen(visit: Visit, tmp_path: Path) -> None:
     visit.give("picture", a_picture(tmp_path))
     visit.clean("picture")

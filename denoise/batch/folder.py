@@ -79,7 +79,7 @@ def without_model(recipe: Recipe, kinds: set[Kind]) -> dict[Kind, str]:
 
 def signed(recipe: Recipe, kinds: list[Kind]) -> dict[Kind, str]:
     """The signature of each kind, once the knobs are found to suit their models."""
-    if recipe.knobs and kinds:
+    if (recipe.knobs or recipe.passes > 1) and kinds:
         check_knobs(recipe, [recipe.facts(kind) for kind in kinds])
     return {kind: recipe.signature(kind) for kind in kinds}
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
 AUTO = "auto"
 LARGEST_SEED = 2**63 - 1  # what compiled code counts to
+MOST_PASSES = 8  # as many ways as a picture can be turned and mirrored
 ENGINES = ("torch", "onnx")
 MAKING = "Making the ONNX graph of {}, which is done once: seconds, or for a diffusion some minutes."
 Say = Callable[[str], None]
@@ -36,6 +37,7 @@ class Recipe:
     seed: int = 0
     knobs: Mapping[str, str] = field(default_factory=dict)  # as they were typed
     camera: Path | None = None  # the user's own, for raw files
+    passes: int = 1  # over a picture, each of it turned or mirrored another way
 
     def __post_init__(self) -> None:
         if self.engine not in ENGINES:
@@ -43,6 +45,8 @@ class Recipe:
         if not 0 <= self.strength <= 1:
             raise UserError(f"Strength {self.strength:g} is out of range: choose from 0 to 1.")
         refuse_seed(self.seed)
+        if not 1 <= self.passes <= MOST_PASSES:
+            raise UserError(f"Passes {self.passes} is out of range: choose from 1 to {MOST_PASSES}.")
         if self.camera and not self.camera.is_file():
             raise UserError(f"{self.camera}: there is no such calibration; make it with `denoise noise fit`.")
 
@@ -58,6 +62,7 @@ class Recipe:
         """The same for the same result: everything that changes one, and nothing else."""
         card = self.card(kind)
         means = [card.name, card.entries.get("sha256"), self.strength, self.seed, self.turned(kind)]
+        means += [f"{self.passes} passes"] if self.passes > 1 and kind == "picture" else []
         means += [hashlib.sha256(self.camera.read_bytes()).hexdigest()] if self.camera and kind == "raw" else []
         return hashlib.sha256(json.dumps(means).encode()).hexdigest()[:16]
 
@@ -112,13 +117,18 @@ def prepared(recipe: Recipe, kind: Kind, say: Say | None = None) -> Ready:
 
 
 def check_knobs(recipe: Recipe, models: Sequence[Facts]) -> None:
-    """One that none of these models has, or a value that one of them does not take, is refused."""
+    """One that none of these models has, or a value that one of them does not take, is refused; so are passes."""
     known = {knob.name for facts in models for knob in facts.knobs}
     for name in recipe.knobs:
         if name not in known:
             raise UserError(unknown("knob", name, sorted(known), f"{' and '.join(facts.name for facts in models)} has"))
     for facts in models:
         parsed(recipe.knobs, facts)
+    if recipe.passes > 1 and not any(facts.takes_passes for facts in models):
+        names = " and ".join(facts.name for facts in models)
+        raise UserError(
+            f"{recipe.passes} passes are for pictures, by models without chance, and {names} is none; leave them out."
+        )
 
 
 def parsed(knobs: Mapping[str, str], facts: Facts) -> dict[str, float]:
@@ -150,9 +160,11 @@ def readied(recipe: Recipe, kind: Kind, restorer: Restorer) -> Ready:
         provider=named(restorer, "provider"),
         seed=recipe.seed,
         strength=recipe.strength,
+        passes=recipe.passes if restorer.facts.takes_passes else 1,
         knobs=restorer.facts.settings(turned),
     )
-    options, notes = Options(recipe.strength, recipe.seed, turned), getattr(restorer, "notes", ())
+    options = Options(recipe.strength, recipe.seed, turned, passes=work.passes)
+    notes = getattr(restorer, "notes", ())
     return Ready(restorer, options, work, own_camera(recipe, kind), notes)
 
 

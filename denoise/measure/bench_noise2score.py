@@ -114,15 +114,17 @@ def ways_of(wish: Wish) -> dict[str, Way]:
     restorer = zoo.load(card, "onnx" if wish.engine == "onnx" else "torch", wish.device)
     return peers(wish) | {
         "known": partial(told, restorer),
+        "known, 8 passes": partial(told, restorer, passes=8),
         "level found": lambda noise, noisy: found(restorer, noise, noisy, noise.family),
         "found": partial(found, restorer),
+        "found, 8 passes": partial(found, restorer, passes=8),
         "penalty": partial(penalty, single),
         "perturbed": partial(perturbed, double),
     }
 
 
-def found(restorer: Restorer, noise: Noise, noisy: Tensor, family: int | None = None) -> Found:
-    careful = Careful(restorer, Options(knobs={} if family is None else {"family": family + 1}))
+def found(restorer: Restorer, noise: Noise, noisy: Tensor, family: int | None = None, passes: int = 1) -> Found:
+    careful = Careful(restorer, Options(knobs={} if family is None else {"family": family + 1}, passes=passes))
     given = coloured(noisy, careful.facts)
     survey = careful.survey(lambda: [given])
     power, dispersion = survey.flatten().tolist()
@@ -132,8 +134,8 @@ def found(restorer: Restorer, noise: Noise, noisy: Tensor, family: int | None = 
     )
 
 
-def told(restorer: Restorer, noise: Noise, noisy: Tensor) -> Found:
-    careful = Careful(restorer, Options(knobs={"family": noise.family + 1, "level": noise.level}))
+def told(restorer: Restorer, noise: Noise, noisy: Tensor, passes: int = 1) -> Found:
+    careful = Careful(restorer, Options(knobs={"family": noise.family + 1, "level": noise.level}, passes=passes))
     return Found(as_given(careful(coloured(noisy, careful.facts))[0], noisy))
 
 

@@ -38,7 +38,7 @@ from denoise.noise.picture_laws import (
 )
 from denoise.noise.picture_level import estimate
 from denoise.restorer import Restorer
-from denoise.run import restore_picture
+from denoise.run import WAYS, Options, restore_picture
 from denoise.signals import Picture
 
 DATA = Path(__file__).resolve().parents[3] / "shared" / "data" / "images"
@@ -228,11 +228,15 @@ def slow(noise: str, wish: Wish) -> dict[str, Method]:
 
 
 def models_of(wish: Wish) -> dict[str, Method]:
-    """The picture models of the zoo, or the one that was asked for."""
-    cards = [zoo.find(wish.model)] if wish.model else [card for card in zoo.cards().values() if card.kind == "picture"]
+    """The picture models of the zoo; or the one that was asked for, with all passes too where it takes them."""
     engine: zoo.Engine = "onnx" if wish.engine == "onnx" else "torch"
-    return {card.name: partial(restored, zoo.load(card, engine, wish.device)) for card in cards}
+    if wish.model is None:
+        cards = [card for card in zoo.cards().values() if card.kind == "picture"]
+        return {card.name: partial(restored, zoo.load(card, engine, wish.device)) for card in cards}
+    asked = zoo.load(wish.model, engine, wish.device)
+    name, once, all_ways = asked.facts.name, partial(restored, asked), partial(restored, asked, passes=len(WAYS))
+    return {name: once} | ({f"{name}, {len(WAYS)} passes": all_ways} if asked.facts.takes_passes else {})
 
 
-def restored(restorer: Restorer, pair: Pair) -> Pixels:
-    return restore_picture(Picture(pair.noisy, 255), restorer)
+def restored(restorer: Restorer, pair: Pair, passes: int = 1) -> Pixels:
+    return restore_picture(Picture(pair.noisy, 255), restorer, Options(passes=passes))

@@ -28,9 +28,10 @@ def offer() -> None:
     model = gr.Dropdown(choices_for(KINDS), value=AUTO, label="model", **unseen)  # names alone: a folder is refused
     strength, seed = gr.Number(1, label="strength", **unseen), gr.Number(0, precision=0, label="seed", **unseen)
     settings = gr.Textbox("", label="settings", **unseen)
+    passes = gr.Number(1, precision=0, label="passes", **unseen)
     result, report = gr.File(label="cleaned", visible=False), gr.JSON(label="report", visible=False)
     asking = gr.Button(visible=False)
-    asking.click(clean, [file, model, strength, seed, settings], [result, report], api_name="clean", **IN_TURN)
+    asking.click(clean, [file, model, strength, seed, settings, passes], [result, report], api_name="clean", **IN_TURN)
     asking.click(inspect, file, report, api_name="inspect", **IN_TURN)
 
 
@@ -40,15 +41,19 @@ def clean(
     strength: float | None = 1,
     seed: int | None = 0,
     settings: str | None = "",
+    passes: int | None = 1,
 ) -> tuple[str, Any]:
-    """The cleaned file and a report, as `denoise clean FILE --model … --strength … --seed … --set …` makes them.
+    """The cleaned file and a report, as `denoise clean FILE --model … --strength … --seed … --set … --passes …` makes
+    them.
 
     Several settings are parted by spaces: "iterations=4 detail=0.2". What is null is as if it were left out.
     """
     path = given(file)
     try:
         share, knobs = 1 if strength is None else strength, knobs_of((settings or "").split())
-        recipe = Recipe(model or AUTO, strength=share, seed=seed or 0, knobs=knobs)
+        recipe = Recipe(
+            model or AUTO, strength=share, seed=seed or 0, knobs=knobs, passes=1 if passes is None else passes
+        )
         filled = Order(path, kind_of(path) or KINDS[0], recipe, shelf()).fill(awaited(untold))
     except Exception as trouble:
         raise gr.Error(complaint(trouble, path, shelf()), print_exception=False) from None
