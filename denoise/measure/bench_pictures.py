@@ -234,8 +234,10 @@ def models_of(wish: Wish) -> dict[str, Method]:
         cards = [card for card in zoo.cards().values() if card.kind == "picture"]
         return {card.name: partial(restored, zoo.load(card, engine, wish.device)) for card in cards}
     asked = zoo.load(wish.model, engine, wish.device)
-    name, once, all_ways = asked.facts.name, partial(restored, asked), partial(restored, asked, passes=len(WAYS))
-    return {name: once} | ({f"{name}, {len(WAYS)} passes": all_ways} if asked.facts.takes_passes else {})
+    found: dict[str, Method] = {asked.facts.name: partial(restored, asked)}
+    if asked.facts.takes_passes:
+        found[f"{asked.facts.name}, {len(WAYS)} passes"] = partial(restored, asked, passes=len(WAYS))
+    return found
 
 
 def restored(restorer: Restorer, pair: Pair, passes: int = 1) -> Pixels:
