@@ -394,6 +394,10 @@ def fit(
     ] = None,
     minutes: Annotated[float, typer.Option(min=0.05, help="How long to fit.")] = 20.0,
     seed: Annotated[int, typer.Option(min=0, help="Of what is kept aside and of the training.")] = 0,
+    flat: Annotated[
+        bool,
+        typer.Option("--flat", help="There are places with nothing on them but noise: paper, sky, empty background."),
+    ] = False,
     device: DeviceName = "auto",
     as_json: AsJson = False,
 ) -> None:
@@ -403,7 +407,7 @@ def fit(
     from denoise.report import as_json as json_of
 
     refuse_seed(seed)
-    result = own_pictures.fit(own_pictures.Wish(folder, out, start, minutes, seed, device), say)
+    result = own_pictures.fit(own_pictures.Wish(folder, out, start, minutes, seed, device, flat), say)
     print(json_of(result.as_data()) if as_json else result.as_text())
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -26,10 +27,12 @@ from denoise.fit import loop, own_lessons, own_pages, own_pictures
 from denoise.fit.own_lessons import Lesson, Part
 from denoise.fit.own_pages import Page
 from denoise.fit.own_pictures import Judgement, Taught
+from denoise.measure import bench_fit
+from denoise.measure.bench import Wish
 from denoise.methods.method import Method, method
 from denoise.noise import principal
 from denoise.noise.law import PictureLaw
-from denoise.noise.patches import Patches, seen
+from denoise.noise.patches import CERTAIN, IN_FLAT_PLACES, Patches, seen
 from denoise.noise.picture_laws import Gaussian, Poisson
 from denoise.noise.picture_level import estimate
 from denoise.restorer import Facts
@@ -359,6 +362,23 @@ def test_what_is_only_better_if_the_noise_was_measured_well_is_not_better() -> N
     assert not own_pictures.is_better(judgement(after, doubted=3e-4), judgement(before), masks=False)
 
 
+def test_what_only_its_owner_can_tell_is_asked_of_him(tmp_path: Path) -> None:
+    """Where white noise was measured in flat places of grey pictures, or grains; not where it is certain already."""
+    wish, card = own_pictures.Wish(tmp_path, tmp_path / "mine"), zoo.Card(tmp_path, {"name": "poor"})
+    before, after = judgement(torch.full((4,), 1e-3)), judgement(torch.full((4,), 8e-4), doubted=3e-4)
+    grainy = [scene(n) + coarse_noise(160, 160, 15, n) for n in range(5)]
+    (tmp_path / "noisy").mkdir()
+    for number, noisy in enumerate(grainy):
+        Image.fromarray(pixels(noisy)).save(tmp_path / "noisy" / f"{number}.png")
+    for flat, doubt, sentence in ((False, IN_FLAT_PLACES, "say --flat"), (True, CERTAIN, "Not better for certain")):
+        asked = replace(wish, folder=tmp_path / "noisy", flat=flat)
+        made = own_lessons.lesson_of(own_pictures.pages_for(asked, print), Box(), FACTS, 0)
+        assert made.doubt == doubt
+        result = own_pictures.verdict(made, card, asked, 1, before, after)
+        assert result.folder is None
+        assert sentence in result.as_text()
+
+
 def test_behind_masks_more_may_not_be_taken_away() -> None:
     before, after = torch.full((4,), 1e-3), torch.full((4,), 8e-4)
     for taken, better in ((1.1, True), (1.5, False)):
@@ -479,3 +499,30 @@ def test_places_and_models_that_do_not_suit_are_refused(tmp_path: Path) -> None:
         assert answer.exit_code == 2
         assert sentence in answer.stderr
     assert tree(tmp_path) == before
+
+
+# The bench
+
+
+@pytest.mark.parametrize(("able", "kept"), [(True, "yes"), (False, "no")])
+def test_the_bench_looks_at_the_fitted_model_whatever_the_verdict(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, few_steps: None, able: bool, kept: str
+) -> None:
+    clean = [pixels(scene(number)) for number in range(5)]
+    monkeypatch.setattr(bench_fit, "cases", lambda data, count: [("waves", Gaussian(20), False, lambda: clean)])
+    poor = stock(tmp_path / "poor", able)
+    (row,) = bench_fit.run(Wish(str(poor), device="cpu", minutes=0.2))
+    assert (row["pictures"], row["start"], row["kept"]) == ("5, waves", "poor", kept)
+    assert row["noisy_db"] == row["before_db"] == pytest.approx(20 * np.log10(255 / 20), abs=0.3)
+    gain = float(str(row["after_db"])) - float(str(row["before_db"]))
+    assert gain > 1 if able else gain == 0
+
+
+def test_printed_pages_are_of_paper_and_ink_and_no_two_alike() -> None:
+    one, other = bench_fit.printed(0), bench_fit.printed(1)
+    assert one.shape == (bench_fit.HEIGHT, bench_fit.WIDTH, 3)
+    assert not np.array_equal(one, other)
+    for page in (one, other):
+        paper = np.median(page)
+        assert paper > 200
+        assert 0.02 < (page < paper - 60).mean() < 0.3

@@ -74,6 +74,12 @@ class Lesson:
     def judged_by(self) -> str:
         return "masked pixels" if self.masks else "SURE, noise as it was measured"
 
+    @property
+    def doubt(self) -> float:
+        """Share of the variance by which the noise of what judges may be other than it was measured."""
+        known = [part.patches.doubt for part in self.aside if part.patches is not None]
+        return 0.0 if self.masks else max(known)
+
     def describe(self) -> str:
         grain = f"in grains of {self.grain} px" if self.grain > 1 else "independent from pixel to pixel"
         what = f"{count_of(self.pictures, 'picture')}, {self.noise}, {grain}"

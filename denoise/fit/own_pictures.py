@@ -10,7 +10,7 @@ import json
 import math
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from shutil import rmtree
 from tempfile import TemporaryDirectory, mkdtemp
@@ -26,13 +26,19 @@ from denoise.devices import chosen
 from denoise.errors import UserError
 from denoise.fit.loop import Run, Schedule, Scores, train
 from denoise.fit.own_lessons import Lesson, lesson_of
-from denoise.fit.own_pages import Tell, pages_of, refuse_clean
+from denoise.fit.own_pages import Page, Tell, pages_of, refuse_clean
 from denoise.methods.method import Method
+from denoise.noise.patches import CERTAIN
 
 BETTER = 0.99  # of the error before: more is no gain
 MOST_PARTS = 0.75  # of those kept aside; a smaller majority may be chance, or noise measured as too strong
 DOUBTS = (-1, 1)  # the noise may be weaker or stronger than it was measured
 MOST_TAKEN = 1.25  # times what was taken away before, where noise cannot be told from texture
+NO_BETTER = "Not better for certain: nothing is written; clean with"
+DOUBTED = (
+    "Better, unless texture was taken for noise: nothing is written. If your pictures have places with nothing on them "
+    "but noise, as paper or an empty background, say --flat; else clean with"
+)
 SCHEDULE = Schedule(rate=3e-4, warm_up=30, average=0.99, fall=0.4, weight_decay=0.0)
 
 
@@ -44,6 +50,7 @@ class Wish:
     minutes: float = 20.0
     seed: int = 0
     device: str = "auto"
+    flat: bool = False  # there are places with nothing on them but noise, its owner says
 
 
 @dataclass(frozen=True)
@@ -64,6 +71,7 @@ class Result:
     steps: int
     minutes: float
     seed: int
+    doubted: bool  # better if the noise was measured well, which only its owner can tell
 
     def as_data(self) -> dict[str, Any]:
         return asdict(self) | {"kept": self.folder is not None, "folder": self.folder and str(self.folder)}
@@ -76,7 +84,7 @@ class Result:
         if not self.after:
             return f"{judged}\nThe noise is weaker than it was measured, so neither can be judged: nothing is written."
         if self.folder is None:
-            return f"{judged}\nNot better for certain: nothing is written; clean with {self.start} as it is."
+            return f"{judged}\n{DOUBTED if self.doubted else NO_BETTER} {self.start} as it is."
         return f"{judged}\nWritten: {self.folder}; use it with `denoise clean PICTURE --model {self.folder}`."
 
 
@@ -85,13 +93,18 @@ def fit(wish: Wish, tell: Tell) -> Result:
     if wish.out.exists():
         raise UserError(f"{wish.out} is there already; give another -o, or take it away first.")
     card = start_of(wish.start)
-    pages = pages_of(wish.folder, tell)
-    refuse_clean(wish.folder, pages)
+    pages = pages_for(wish, tell)
     refuse_place(wish.out)
     method = zoo.method_of(card)
     lesson = lesson_of(pages, method, zoo.facts_of(card, method), wish.seed)
     tell(lesson.describe())
     return judged(lesson, Taught(method), card, wish, tell)
+
+
+def pages_for(wish: Wish, tell: Tell) -> list[Page]:
+    pages = pages_of(wish.folder, tell)
+    refuse_clean(wish.folder, pages)
+    return [replace(page, patches=page.patches and page.patches.trusted()) for page in pages] if wish.flat else pages
 
 
 def start_of(name: str | None) -> zoo.Card:
@@ -143,12 +156,16 @@ class Judgement:
 
 def is_better(after: Judgement, before: Judgement, masks: bool) -> bool:
     """However wrong the noise was measured; and behind masks, where texture counts as noise, not by taking more."""
-    if not 0 < of_255(after.errors) < BETTER * of_255(before.errors):
+    if not is_better_as_measured(after, before):
         return False
-    found = zip([after.errors, *after.doubted], [before.errors, *before.doubted], strict=True)
-    if not all(is_smaller(one, other) for one, other in found):
+    if not all(is_smaller(one, other) for one, other in zip(after.doubted, before.doubted, strict=True)):
         return False
     return not masks or after.taken <= MOST_TAKEN * before.taken
+
+
+def is_better_as_measured(after: Judgement, before: Judgement) -> bool:
+    enough = 0 < of_255(after.errors) < BETTER * of_255(before.errors)
+    return enough and is_smaller(after.errors, before.errors)
 
 
 def is_smaller(after: Tensor, before: Tensor) -> bool:
@@ -199,6 +216,7 @@ def verdict(lesson: Lesson, card: zoo.Card, wish: Wish, steps: int, before: Judg
         steps=steps,
         minutes=wish.minutes,
         seed=wish.seed,
+        doubted=not kept and lesson.doubt > CERTAIN and is_better_as_measured(after, before),
     )
 
 
@@ -245,7 +263,7 @@ def card_text(name: str, card: zoo.Card, digest: str, result: Result) -> str:
         "sha256": digest,
         "trained_on": f"{before}; then the owner's own pictures",
     }
-    fitted = {key: value for key, value in result.as_data().items() if key not in ("folder", "kept")}
+    fitted = {key: value for key, value in result.as_data().items() if key not in ("folder", "kept", "doubted")}
     tables = {"network": card.entries.get("network"), "facts": card.entries.get("facts"), "fitted": fitted}
     text = lines_of(entries)
     return text + "".join(f"\n[{title}]\n{lines_of(table)}" for title, table in tables.items() if table)

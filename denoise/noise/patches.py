@@ -30,7 +30,7 @@ TOO_WEAK, TOO_STRONG = 0.4, 1.6  # times the usual variance of its brightness: o
 BUSY = 4.0  # times the power of what was taken away: with more left, it is texture of which a part was taken
 CLIPPED = 0.05  # share of samples at black or white above which a place says nothing
 AGREEING = 1.2  # times
-IN_FLAT_PLACES, IN_MOST_DIRECTIONS = 0.35, 0.1  # share of the variance by which what was measured there may be wrong
+IN_FLAT_PLACES, CERTAIN = 0.35, 0.1  # share of the variance by which what was measured may be wrong
 DARK, BRIGHT = 0.05, 0.95  # brightness between which noise is hardly clipped
 MEDIAN_OF_NORMAL = 0.6745  # of the absolute values
 NEAR = 0.25  # share of the patches, nearest in brightness, that one is drawn from
@@ -99,6 +99,10 @@ class Patches:
         angle = 2 * math.pi * seeds.uniform(seed, seeds.positions((len(one), 1, 1, 1), 0), stream + 2)
         return angle.cos() * one + angle.sin() * other
 
+    def trusted(self) -> Patches:
+        """By one who knows that flat places are flat, as paper is, or an empty background."""
+        return replace(self, doubt=CERTAIN)
+
     def half(self, which: int) -> Patches:
         """Every second patch, so that what is judged by the others was not learnt from these."""
         return replace(self, shapes=self.shapes[which::2], brightness=self.brightness[which::2])
@@ -150,7 +154,7 @@ def seen(pictures: Tensor, noise: PictureNoise) -> Patches | None:
     curve = principal.curve_of(pictures)
     if curve is not None and agrees(curve, noise):
         if principal.has_colours(pictures):
-            return replace(Patches.known(curve, colours=pictures.shape[1]), doubt=IN_MOST_DIRECTIONS)
+            return replace(Patches.known(curve, colours=pictures.shape[1]), doubt=CERTAIN)
         return Patches.known(no_stronger(curve, noise), colours=pictures.shape[1])
     if noise.sigma is None:
         return None
