@@ -377,6 +377,7 @@ def test_what_only_its_owner_can_tell_is_asked_of_him(tmp_path: Path) -> None:
         result = own_pictures.verdict(made, card, asked, 1, before, after)
         assert result.folder is None
         assert sentence in result.as_text()
+        assert ("on their owner's word" in result.judged_by) == flat
 
 
 def test_behind_masks_more_may_not_be_taken_away() -> None:

@@ -18,9 +18,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from toys import GAIN, Hungry, Toy, box_blur, facts, gain, identity, seeded_picture, seeded_sound
 
+from denoise.batch.recipe import MOST_PASSES
 from denoise.errors import BadFile, Cancelled, UserError
 from denoise.restorer import Facts
-from denoise.run import Careful, Options, restore_picture, restore_sound
+from denoise.run import WAYS, Careful, Options, restore_picture, restore_sound
 from denoise.signals import Audio, Picture
 
 sides = st.integers(1, 33)
@@ -394,8 +395,9 @@ def test_every_pass_sees_the_blocks_of_the_whole(passes: int) -> None:
     assert np.allclose(at_once, restore_picture(noisy, Toy(in_blocks, shape)), atol=1e-6)
 
 
-@pytest.mark.parametrize("passes", [0, 9, -1])
+@pytest.mark.parametrize("passes", [0, MOST_PASSES + 1, -1])
 def test_passes_out_of_range_are_refused(passes: int) -> None:
+    assert len(set(WAYS)) == MOST_PASSES
     with pytest.raises(UserError, match="from 1 to 8"):
         Options(passes=passes)
 

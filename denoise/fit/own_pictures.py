@@ -39,6 +39,7 @@ DOUBTED = (
     "Better, unless texture was taken for noise: nothing is written. If your pictures have places with nothing on them "
     "but noise, as paper or an empty background, say --flat; else clean with"
 )
+ON_HIS_WORD = ", flat places being flat on their owner's word"
 SCHEDULE = Schedule(rate=3e-4, warm_up=30, average=0.99, fall=0.4, weight_decay=0.0)
 
 
@@ -208,7 +209,7 @@ def verdict(lesson: Lesson, card: zoo.Card, wish: Wish, steps: int, before: Judg
         held_back=lesson.kept_aside,
         noise=lesson.noise,
         taught_by=lesson.taught_by,
-        judged_by=lesson.judged_by,
+        judged_by=lesson.judged_by + (ON_HIS_WORD if wish.flat else ""),
         before=math.sqrt(max(of_255(before.errors), 0.0)),
         after=math.sqrt(max(of_255(after.errors), 0.0)),
         parts_better=int((after.errors < before.errors).sum()),
