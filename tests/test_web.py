@@ -471,7 +471,7 @@ def test_what_a_program_cancels_ends_and_nothing_begins_beside_it(client: Client
 def test_what_nobody_waits_for_any_longer_ends(address: str, tmp_path: Path) -> None:
     during.append(work := Watched())
     uploaded = json.loads(upload(address, photo(tmp_path / "large.png", 2000, 2000).read_bytes())[1])[0]
-    data = {"data": [a_file(uploaded), "auto", 1, 0, ""]}
+    data = {"data": [a_file(uploaded), "auto", 1, 0, "", 1]}
     number = json.loads(answer(address, "/gradio_api/call/clean", json.dumps(data).encode())[1])["event_id"]
     with urllib.request.urlopen(f"{address}/gradio_api/call/clean/{number}", timeout=60):
         assert work.begins()

@@ -26,7 +26,7 @@ SOFT = 0.3  # of the mean roughness: where less than that is left, nothing weigh
 EVEN = 3.0  # the same where powers are compared, and so no few places may count for most
 TINY = 1e-12  # a sum with it would be lost in a graph
 EDGES = (0.03, 0.06, 0.1, 0.15, 0.22, 0.3, 0.4, 0.52, 0.66, 0.82)  # of brightness, for the power
-BETWEEN = 0.3, 1.25  # powers that part the families: fewest mistakes on 82 photographs
+BETWEEN = 0.5, 1.25  # powers that part the families: fewest mistakes on 82 photographs, clipped noise being spared
 RIDGE = 0.02  # variance of log brightness that is too little to tell a power by
 
 
