@@ -1,7 +1,8 @@
 """PSNR of Tweedie's estimates (Noise2Score), with the noise told or found, on noise that is not clipped.
 
 The pictures are whole, of CBSD68 in colour and of Set12 in grey; the noise is known to the peer. *found* is what the
-model does by itself: family and level of its own finding; *level found* is told the family. *penalty* and *perturbed*
+model does by itself: family and level of its own finding; *level found* is told the family; *8 passes* are over the
+picture turned and mirrored, and take eight times as long. *penalty* and *perturbed*
 are the ways of the two papers to the level, told the family too. BM3D takes minutes per megapixel.
 """
 
