@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -58,7 +58,7 @@ def integers(subtype: str) -> Integers | None:
     return None if subtype in TAKES_FLOATS else Integers(BITS.get(subtype, 16))
 
 
-def write(draft: Path, blocks: Iterable[Block], tags: Mapping[str, str] | None = None, **kind: Any) -> list[str]:
+def write(draft: Path, blocks: Iterable[Block], **kind: Any) -> list[str]:
     """A whole file; `kind` is what `soundfile.SoundFile` wants to know of it."""
     import soundfile
 
@@ -66,8 +66,6 @@ def write(draft: Path, blocks: Iterable[Block], tags: Mapping[str, str] | None =
     with _Sink(draft, "w") as sink:
         try:
             with soundfile.SoundFile(sink, "w", **kind) as file:
-                for name, value in (tags or {}).items():
-                    setattr(file, name, value)
                 for block in regrouped(blocks, AT_ONCE):
                     file.write((rounding(block) if rounding else block).T)
                     sink.complain()

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from denoise.errors import BadFile
-from denoise.media import ogg, sndfile, sound_track
+from denoise.media import chunks, ogg, sndfile, sound_track
 from denoise.media.recording import CUT_SHORT, SoundFile, enough, whole
 from denoise.media.sound_tags import CARRIERS, carry
 from denoise.signals import Audio, Block
@@ -39,7 +39,6 @@ def open_coded(path: Path) -> SoundFile:
         says_length = file.frames < UNKNOWN
         length = enough(path, file.frames if says_length else _counted(path))
         kind = {"format": file.format, "subtype": file.subtype, "samplerate": rate, "channels": channels}
-        strings = file.copy_metadata()
     if kind["subtype"] == "ALAC_20":  # libsndfile writes noise
         raise BadFile(f"{path}: ALAC of 20 bits cannot be written here; convert it to 24 bits first.")
     if kind["format"] == "FLAC" and says_length:
@@ -53,7 +52,7 @@ def open_coded(path: Path) -> SoundFile:
         Audio(rate, channels, length, blocks),
         format=FORMATS.get(kind["format"], kind["format"]),
         subtype=SUBTYPES.get(kind["subtype"], kind["subtype"]),
-        write=partial(_write, path, kind, strings),
+        write=partial(_write, path, kind),
     )
 
 
@@ -71,15 +70,18 @@ def open_mp3(path: Path) -> SoundFile:
         Audio(survey.rate, survey.channels, survey.length, partial(sound_track.blocks, path, survey)),
         format="MP3",
         subtype="MP3",
-        write=partial(_write, path, kind | mp3_setting(survey), {}),
+        write=partial(_write, path, kind | mp3_setting(survey)),
     )
 
 
-def _write(path: Path, kind: Kind, strings: dict[str, str], draft: Path, blocks: Iterator[Block]) -> list[str]:
+def _write(path: Path, kind: Kind, draft: Path, blocks: Iterator[Block]) -> list[str]:
     setting = SETTINGS[kind["subtype"]](path, kind) if kind["subtype"] in SETTINGS else {}
     form: str = FORMATS.get(kind["format"]) or kind["format"]
-    notes = sndfile.write(draft, blocks, {} if form in CARRIERS else strings, **kind, **setting)
-    carry(form, path, draft)
+    notes = sndfile.write(draft, blocks, **kind, **setting)
+    if form in CARRIERS:
+        carry(form, path, draft)
+    else:
+        chunks.carry(path, draft)
     return notes
 
 
