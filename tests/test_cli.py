@@ -38,7 +38,7 @@ COMMANDS = (
     "export",
     "app",
 )
-START = [sys.executable, "-c", "from denoise.cli import main; main()"]
+START = [sys.executable, "-m", "denoise"]
 
 
 @pytest.fixture(autouse=True)
@@ -330,6 +330,18 @@ def test_threads_of_the_command_do_not_wait_for_long_unless_told(given: str | No
     asked = others | ({"GOMP_SPINCOUNT": given} if given else {})
     done = subprocess.run([sys.executable, "-c", code], env=asked, capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == f"{found} False"
+
+
+def test_it_can_be_stopped_while_it_loads() -> None:
+    code = (
+        "import runpy, sys\n"
+        "class Loading:\n"
+        "    def __getattr__(self, name): raise KeyboardInterrupt\n"
+        "sys.modules['denoise.cli'] = Loading()\n"
+        "runpy.run_module('denoise', run_name='__main__')"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "Cancelled.\n")
 
 
 # compare

@@ -39,6 +39,6 @@ def test_without_a_driver_it_says_what_to_install(monkeypatch: pytest.MonkeyPatc
 
 
 def test_a_page_that_does_not_start_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(bench_page, "START", "raise SystemExit('no port is free')")
+    monkeypatch.setattr(bench_page, "START", ("-c", "raise SystemExit('no port is free')"))
     with pytest.raises(UserError, match="did not start: no port is free"), bench_page.served():
         pass

@@ -123,8 +123,7 @@ def test_the_list_is_read_from_the_wheel_and_not_from_the_checkout(installed: Pa
     shutil.copytree(installed, home, symlinks=True)
     taken = SHIPPED[0].name
     shutil.rmtree(site_packages(home) / "denoise" / "_models" / taken)
-    code = "import sys; from denoise.cli import main; sys.argv = ['denoise', 'models', '--json']; main()"
-    left = json.loads(run([home / SCRIPTS / "python", "-c", code], cwd=tmp_path))
+    left = json.loads(run([home / SCRIPTS / "python", "-m", "denoise", "models", "--json"], cwd=tmp_path))
     assert sorted(model["name"] for model in left) == sorted(NAMES[1:])
 
 

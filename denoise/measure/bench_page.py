@@ -32,7 +32,7 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stab
 MISSING = (
     "`denoise bench page` looks at the page in Chromium: install it, and `pip install playwright`, which drives it."
 )
-START = "from denoise.cli import main; main()"
+START = ("-m", "denoise")
 MEGAPIXELS, SECONDS, RATE = 2.0, 10.0, 16_000
 PAINTED_S, PICTURE_S, SOUND_S = 3.0, 6.0, 3.0  # wanted
 PATIENCE_S = 1800.0
@@ -99,7 +99,7 @@ def browser() -> Iterator[Browser]:
 @contextmanager
 def served() -> Iterator[str]:
     """The address of the page, in a process that ends with it."""
-    words = [sys.executable, "-c", START, "app", "--port", "0"]
+    words = [sys.executable, *START, "app", "--port", "0"]
     running = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
     try:
         yield address_of(running)
