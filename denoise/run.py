@@ -15,6 +15,7 @@ from torch import Tensor
 from denoise.above_band import lost_at_the_top
 from denoise.blend import Span, in_chunks, mirrored, spans, stitch
 from denoise.errors import BadFile, UserError
+from denoise.noise.impulses import struck
 from denoise.resample import at_rate, resampled
 from denoise.restorer import Facts, Restorer
 from denoise.signals import Audio, Cells, Mosaic, Noise, Picture, Samples
@@ -32,6 +33,7 @@ SHEET_TILES = 6  # each way, in the sample sheet of a large picture
 LESS = 0.25  # share of the variance that a file states, from which it has been denoised since
 STATED = "The noise is what the file states."
 MEASURED = "The file states far more noise than there is; it was measured."
+STRUCK = "Salt and pepper on {percent:.2g} % of its samples; {model} is made for that: --model {model}."
 DARK = "Nearly all of it has less than {light:.1%} of white's light; {model} is made for that: --model {model}."
 
 Tick = Callable[[float], None]
@@ -198,12 +200,20 @@ def restore_picture(
     """The restored pixels, in the picture's own type; a large picture is worked on in tiles."""
     options = options or Options()
     careful = Careful(restorer, options, say)
+    speak_of_impulses(picture, careful)
     out = np.empty_like(picture.pixels)
     top = 0
     for band in picture_bands(picture, careful, options, tick):
         out[top : top + band.shape[1]] = picture.quantise(band)
         top += band.shape[1]
     return out
+
+
+def speak_of_impulses(picture: Picture, careful: Careful) -> None:
+    """Where the card names another model for what is black or white out of nowhere."""
+    better = careful.facts.card.get("struck")
+    if better and (share := struck(picture)):
+        careful.say(STRUCK.format(percent=100 * share, model=better["model"]))
 
 
 def picture_bands(

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import sys
@@ -42,10 +43,11 @@ START = [sys.executable, "-m", "denoise"]
 
 
 @pytest.fixture(autouse=True)
-def shelf(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    monkeypatch.setenv("DENOISE_MODELS", str(shelve(tmp_path_factory.mktemp("shelf"))))
+def shelf(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    place = shelve(tmp_path_factory.mktemp("shelf"))
+    monkeypatch.setenv("DENOISE_MODELS", str(place))
     during.clear()
-    yield
+    yield place
     during.clear()
 
 
@@ -300,6 +302,23 @@ def test_inspect_a_picture(tmp_path: Path) -> None:
     text = denoise("inspect", tmp_path / "a.png").stdout
     assert found["noise"] in text
     assert "toy-picture" in text
+
+
+def test_inspect_names_the_model_for_salt_and_pepper(shelf: Path, tmp_path: Path) -> None:
+    shutil.copytree(shelf / "toy-picture", shelf / "toy-owl")
+    cards = {name: shelf / name / "model.toml" for name in ("toy-picture", "toy-owl")}
+    owl = cards["toy-picture"].read_text().replace("toy-picture", "toy-owl").replace("default", "other")
+    cards["toy-owl"].write_text(owl)
+    with cards["toy-picture"].open("a") as card:
+        card.write('\n[struck]\nmodel = "toy-owl"\n')
+    dice = np.random.default_rng(0)
+    grey = np.full((96, 96, 3), 128, np.uint8)
+    struck = np.where(dice.random(grey.shape) < 0.05, 255 * dice.integers(0, 2, grey.shape), grey).astype(np.uint8)
+    for name, pixels in (("grey.png", grey), ("struck.png", struck)):
+        Image.fromarray(pixels).save(tmp_path / name)
+    found = [json.loads(denoise("inspect", tmp_path / name, "--json").stdout) for name in ("grey.png", "struck.png")]
+    assert [one["model"] for one in found] == ["toy-picture", "toy-owl"]
+    assert "salt and pepper" in found[1]["noise"]
 
 
 def test_inspect_a_sound(tmp_path: Path) -> None:

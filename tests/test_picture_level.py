@@ -13,8 +13,18 @@ import skimage.data
 import torch
 
 from denoise.errors import UserError
+from denoise.noise.impulses import struck
 from denoise.noise.law import PictureLaw
-from denoise.noise.picture_laws import Correlated, Gaussian, Mixed, Poisson, PoissonGaussian, blurred
+from denoise.noise.picture_laws import (
+    Correlated,
+    Gaussian,
+    Mixed,
+    Poisson,
+    PoissonGaussian,
+    SaltAndPepper,
+    Speckle,
+    blurred,
+)
 from denoise.noise.picture_level import estimate
 from denoise.signals import Picture
 
@@ -154,6 +164,33 @@ def test_any_size_is_answered(height: int, width: int) -> None:
     noisy = Picture(dice.normal(128, 10, (height, width, 1)).clip(0, 255).astype(np.uint8), 255)
     found = estimate(noisy)
     assert found.sigma is None or found.sigma == pytest.approx(10, rel=0.15)
+
+
+@pytest.mark.parametrize("top", [255, 65535])
+@pytest.mark.parametrize("colours", [1, 3])
+@pytest.mark.parametrize("density", [0.01, 0.05, 0.3])
+def test_salt_and_pepper_is_counted(density: float, colours: int, top: int) -> None:
+    found = estimate(taken(SaltAndPepper(density), top=top, clean=scene(colours=colours)))
+    assert found.struck == pytest.approx(density, rel=0.15)
+    assert not found.clean
+    assert re.search(r"salt and pepper on \d+(\.\d+)? % of its samples", found.describe())
+
+
+@pytest.mark.parametrize("law", [None, *map(Gaussian, (10, 25, 50, 100)), Poisson(10), Speckle(0.3), Correlated(20)])
+def test_other_noise_is_not_taken_for_salt_and_pepper(law: PictureLaw | None) -> None:
+    assert struck(taken(law)) == 0
+
+
+@pytest.mark.parametrize("ink", [0, 255])
+def test_print_and_stars_are_not_taken_for_salt_and_pepper(ink: int) -> None:
+    page = np.full((200, 300, 3), 128, np.uint8)
+    page[np.random.default_rng(0).random((200, 300)) < 0.02] = ink
+    assert struck(Picture(page, 255)) == 0
+
+
+def test_a_picture_of_two_tones_is_not_taken_for_salt_and_pepper() -> None:
+    dots = 255 * np.random.default_rng(0).integers(0, 2, (200, 300, 1), np.uint8)
+    assert struck(Picture(dots, 255)) == 0
 
 
 def test_words_carry_their_units() -> None:

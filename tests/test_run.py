@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import resource
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -20,6 +21,7 @@ from toys import GAIN, Hungry, Toy, box_blur, facts, gain, identity, seeded_pict
 
 from denoise.batch.recipe import MOST_PASSES
 from denoise.errors import BadFile, Cancelled, UserError
+from denoise.noise.picture_laws import SaltAndPepper
 from denoise.restorer import Facts
 from denoise.run import WAYS, Careful, Options, restore_picture, restore_sound
 from denoise.signals import Audio, Picture
@@ -406,6 +408,23 @@ def test_passes_out_of_range_are_refused(passes: int) -> None:
 def test_passes_are_refused_where_there_is_but_one_way_to_see_it(shape: Facts) -> None:
     with pytest.raises(UserError, match="one pass only"):
         Careful(Toy(identity, shape), Options(passes=2))
+
+
+# What another model is better for
+
+
+@pytest.mark.parametrize("density", [0.0, 0.05])
+def test_another_model_for_salt_and_pepper_is_named(density: float) -> None:
+    """By the card."""
+    grey = torch.full((3, 120, 150), 0.5)
+    pixels = SaltAndPepper(density).sample(grey, 0).permute(1, 2, 0).numpy() if density else grey.permute(1, 2, 0)
+    heard: list[str] = []
+    toy = Toy(identity, facts(card={"struck": {"model": "owl"}}))
+    restore_picture(Picture(np.asarray(pixels), 1.0), toy, say=heard.append)
+    assert len(heard) == bool(density)
+    assert all(
+        re.fullmatch(r"Salt and pepper on \d(\.\d)? % of its samples; owl.* --model owl\.", line) for line in heard
+    )
 
 
 # Knobs

@@ -75,7 +75,7 @@ def inspect_picture(path: Path) -> Inspection:
     source = open_picture(path)
     picture = source.page(0).picture
     level = estimate(picture)
-    card, restorer = suggested("picture")
+    card, restorer = suggested("picture", level.struck)
     seconds = picture_seconds(picture, restorer) * source.pages
     return Inspection(
         path, "picture", source.describe(), level.describe(), as_numbers(level), card, seconds, device_of(restorer)
@@ -129,8 +129,11 @@ def inspect_sound(path: Path) -> Inspection:
     )
 
 
-def suggested(kind: Kind) -> tuple[str, Restorer]:
+def suggested(kind: Kind, struck: float = 0.0) -> tuple[str, Restorer]:
+    """The usual one, or which its card names for salt and pepper."""
     card = zoo.default_for(kind)
+    if struck and "struck" in card.entries:
+        card = zoo.find(card.entries["struck"]["model"])
     return card.name, zoo.load(card)
 
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from denoise.noise.impulses import struck
 from denoise.signals import Picture
 
 Array = NDArray[np.float64]
@@ -60,16 +61,19 @@ class PictureNoise:
     line: Line | None = None
     blocks: int = 0  # flat ones that were measured
     shadows: float = 1.0  # sigma at the darkest of the brightnesses over that at the brightest
+    struck: float = 0.0  # share of the samples that are black or white out of nowhere
 
     @property
     def clean(self) -> bool:
-        return self.sigma is not None and self.sigma < CLEAN
+        return self.sigma is not None and self.sigma < CLEAN and not self.struck
 
     @property
     def white(self) -> bool:
         return self.coarseness < WHITE
 
     def describe(self) -> str:
+        if self.struck:
+            return f"salt and pepper on {100 * self.struck:.2g} % of its samples; other noise cannot be told beside it"
         if self.sigma is None:
             return "noise unknown: too little of the picture is both flat and free of clipping"
         if self.clean:
@@ -106,6 +110,10 @@ class Blocks:
 
 def estimate(picture: Picture) -> PictureNoise:
     """The noise of a picture, from its flat blocks; of a large one only parts are looked at."""
+    return replace(measured_where_flat(picture), struck=struck(picture))
+
+
+def measured_where_flat(picture: Picture) -> PictureNoise:
     if min(picture.height, picture.width) < 2 * BLOCK:
         return PictureNoise(None)
     found = [level_of(part) for part in by_brightness(readable(gathered(picture)))]
