@@ -108,8 +108,10 @@ def test_a_picture_tells_what_went_and_whether_its_colours_moved(dtype, white) -
 
 
 @pytest.fixture
-def shelf(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("DENOISE_MODELS", str(shelve(tmp_path_factory.mktemp("shelf"))))
+def shelf(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    place = shelve(tmp_path_factory.mktemp("shelf"))
+    monkeypatch.setenv("DENOISE_MODELS", str(place))
+    return place
 
 
 @pytest.mark.usefixtures("shelf")
@@ -121,6 +123,17 @@ def test_the_report_holds_the_effect_and_the_residual_is_what_is_missing(tmp_pat
     assert file["effect"]["level_db"] == pytest.approx(-6, abs=0.1)
     taken, _ = soundfile.read(tmp_path / "bursts.clean.residual.wav")
     assert np.abs(taken - noisy[0] / 2).max() < 1e-6
+
+
+@pytest.mark.parametrize(("dim", "said"), [("0.5", True), ("0.8", False)])
+def test_where_much_is_taken_away_the_model_for_other_sounds_is_named(
+    dim: str, said: bool, shelf: Path, tmp_path: Path
+) -> None:
+    with (shelf / "toy-sound" / "model.toml").open("a") as card:
+        card.write('\n[not_a_voice]\nmodel = "owl"\n')
+    soundfile.write(tmp_path / "bursts.wav", bursts()[0][0], RATE)
+    shown = denoise("clean", tmp_path / "bursts.wav", "--set", f"dim={dim}").stderr
+    assert ("owl is made for that: --model owl." in shown) == ("That is much" in shown) == said
 
 
 @pytest.mark.usefixtures("shelf")

@@ -22,6 +22,7 @@ Tick = Callable[[float], None]
 Say = Callable[[str], None]
 
 SILENT = "It is all silent: there was nothing to clean."
+NOT_A_VOICE = "Is it music, or anything but a voice? {model} is made for that: --model {model}."
 MOSAIC = (
     "Its pixels look like those of a camera's raw mosaic, which is no picture: cleaned as one it loses its colours; "
     "give the camera's own file, or a DNG."
@@ -97,7 +98,11 @@ def clean_sound(job: Job, ready: Ready, tick: Tick, say: Say) -> Done:
     heard = Listener(source.audio)
     restored = restore_sound(heard.audio, ready.restorer, ready.options, tick, say)
     notes = sound.save(job.target, source, heard.written(restored))
-    return done(source.notes, [*notes, *([SILENT] if heard.silent else [])], heard.effect)
+    cleaned = done(source.notes, [*notes, *([SILENT] if heard.silent else [])], heard.effect)
+    other = ready.restorer.facts.card.get("not_a_voice")
+    if other and heard.effect.is_much:
+        return replace(cleaned, notes=(*cleaned.notes, NOT_A_VOICE.format(model=other["model"])))
+    return cleaned
 
 
 def clean_raw(job: Job, ready: Ready, tick: Tick, say: Say) -> Done:

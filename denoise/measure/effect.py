@@ -38,13 +38,17 @@ class SoundEffect:
     def as_data(self) -> Effect:
         return asdict(self)
 
+    @property
+    def is_much(self) -> bool:
+        return self.removed_heard_db is not None and self.removed_heard_db >= MUCH_DB
+
     def lines(self) -> Iterator[str]:
         if self.removed_heard_db is None:
             return
         where = "where something is heard" if self.removed_pauses_db is not None else "everywhere"
         pauses = "" if self.removed_pauses_db is None else f"{self.removed_pauses_db:.1f} dB in pauses, "
         yield f"Took away {pauses}{self.removed_heard_db:.1f} dB {where}."
-        if self.removed_heard_db >= MUCH_DB:
+        if self.is_much:
             yield "That is much: listen to it, and choose another model or less strength if what went was wanted."
         if self.level_db is not None and abs(self.level_db) >= LEVEL_DB:
             yield f"The level of its loudest parts changed by {self.level_db:+.1f} dB."
