@@ -33,7 +33,7 @@ from denoise.methods.method import Method, method
 from denoise.noise import principal
 from denoise.noise.law import PictureLaw
 from denoise.noise.patches import CERTAIN, IN_FLAT_PLACES, Patches, seen
-from denoise.noise.picture_laws import Gaussian, Poisson
+from denoise.noise.picture_laws import Gaussian, Poisson, SaltAndPepper
 from denoise.noise.picture_level import estimate
 from denoise.restorer import Facts
 from denoise.signals import Picture
@@ -372,7 +372,7 @@ def test_what_only_its_owner_can_tell_is_asked_of_him(tmp_path: Path) -> None:
         Image.fromarray(pixels(noisy)).save(tmp_path / "noisy" / f"{number}.png")
     for flat, doubt, sentence in ((False, IN_FLAT_PLACES, "say --flat"), (True, CERTAIN, "Not better for certain")):
         asked = replace(wish, folder=tmp_path / "noisy", flat=flat)
-        made = own_lessons.lesson_of(own_pictures.pages_for(asked, print), Box(), FACTS, 0)
+        made = own_lessons.lesson_of(own_pictures.pages_for(asked, card, print), Box(), FACTS, 0)
         assert made.doubt == doubt
         result = own_pictures.verdict(made, card, asked, 1, before, after)
         assert result.folder is None
@@ -394,6 +394,23 @@ def test_one_large_picture_is_divided(tmp_path: Path, few_steps: None) -> None:
     assert answer.exit_code == 0, answer.output
     assert "1 part of them kept aside" in answer.output
     assert "in grains of 3 px" in answer.stderr
+
+
+@pytest.mark.parametrize(("density", "named"), [(0.002, ""), (0.05, '[struck]\nmodel = "owl"\n')])
+def test_salt_and_pepper_is_not_learnt_from(tmp_path: Path, density: float, named: str) -> None:
+    """Of little of it the flat places are clean, which the pictures are not."""
+    poor = stock(tmp_path / "poor")
+    with (poor / zoo.CARD).open("a") as card:
+        card.write(f"\n{named}")
+    (tmp_path / "in").mkdir()
+    for number in range(3):
+        struck = SaltAndPepper(density).sample(scene(number, 256, 256), number)
+        Image.fromarray(pixels(struck)).save(tmp_path / "in" / f"{number}.png")
+    answer = denoise("fit", tmp_path / "in", "-o", tmp_path / "mine", "--from", poor)
+    assert answer.exit_code == 2
+    assert "3 of 3 pictures have salt and pepper on " in answer.stderr
+    assert ("owl is made for that" in answer.stderr) == bool(named)
+    assert not (tmp_path / "mine").exists()
 
 
 def page_of(sigma: float | None, low: float = 0.0, high: float = 1.0) -> Page:

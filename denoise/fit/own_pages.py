@@ -128,6 +128,17 @@ def refuse_clean(folder: Path, pages: Sequence[Page]) -> None:
         raise UserError(f"{folder}: too few of its {len(pages)} pictures are noisy to learn from them; add noisy ones.")
 
 
+def refuse_struck(folder: Path, pages: Sequence[Page], better: str | None) -> None:
+    """More of such noise cannot be drawn, and its error not be told, by what follows from variances."""
+    struck = [page.noise.struck for page in pages if page.noise.struck]
+    if 2 * len(struck) > len(pages):
+        instead = f"; {better} is made for that: `denoise clean --model {better}`" if better else ""
+        raise UserError(
+            f"{folder}: {len(struck)} of {len(pages)} pictures have salt and pepper on {100 * min(struck):.2g} to "
+            f"{100 * max(struck):.2g} % of their samples, which is not learnt this way{instead}."
+        )
+
+
 def is_clean(page: Page) -> bool | None:
     """Beside what the picture uses of its range: twelve bits in a file of sixteen look dark, and not clean. None: its
     noise cannot be measured."""

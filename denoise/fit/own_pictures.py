@@ -26,7 +26,7 @@ from denoise.devices import chosen
 from denoise.errors import UserError
 from denoise.fit.loop import Run, Schedule, Scores, train
 from denoise.fit.own_lessons import Lesson, lesson_of
-from denoise.fit.own_pages import Page, Tell, pages_of, refuse_clean
+from denoise.fit.own_pages import Page, Tell, pages_of, refuse_clean, refuse_struck
 from denoise.methods.method import Method
 from denoise.noise.patches import CERTAIN
 
@@ -94,7 +94,7 @@ def fit(wish: Wish, tell: Tell) -> Result:
     if wish.out.exists():
         raise UserError(f"{wish.out} is there already; give another -o, or take it away first.")
     card = start_of(wish.start)
-    pages = pages_for(wish, tell)
+    pages = pages_for(wish, card, tell)
     refuse_place(wish.out)
     method = zoo.method_of(card)
     lesson = lesson_of(pages, method, zoo.facts_of(card, method), wish.seed)
@@ -102,8 +102,9 @@ def fit(wish: Wish, tell: Tell) -> Result:
     return judged(lesson, Taught(method), card, wish, tell)
 
 
-def pages_for(wish: Wish, tell: Tell) -> list[Page]:
+def pages_for(wish: Wish, card: zoo.Card, tell: Tell) -> list[Page]:
     pages = pages_of(wish.folder, tell)
+    refuse_struck(wish.folder, pages, card.entries.get("struck", {}).get("model"))
     refuse_clean(wish.folder, pages)
     return [replace(page, patches=page.patches and page.patches.trusted()) for page in pages] if wish.flat else pages
 

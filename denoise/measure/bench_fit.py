@@ -62,7 +62,7 @@ def fitted(pairs: list[Pair], flat: bool, wish: Wish) -> Row:
         method = zoo.method_of(card)
         facts = zoo.facts_of(card, method)
         before = measured(pairs, lambda pair: restored(zoo.TorchRestorer(method, facts), pair))
-        lesson = lesson_of(own_pictures.pages_for(order, wish.tell), method, facts, order.seed)
+        lesson = lesson_of(own_pictures.pages_for(order, card, wish.tell), method, facts, order.seed)
         result = own_pictures.judged(lesson, Taught(method), card, order, wish.tell)
         after = measured(pairs, lambda pair: restored(zoo.TorchRestorer(method, facts), pair))
     noisy = measured(pairs, lambda pair: pair.noisy)
