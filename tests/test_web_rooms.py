@@ -164,12 +164,13 @@ def test_a_folder_comes_back_as_the_command_gives_it(visit: Visit, tmp_path: Pat
     visit.sheet.set_input_files("#folder-upload input[type=file]", [*files, broken])
     visit.sheet.locator("#folder-upload").get_by_text("e", exact=True).first.wait_for()
     visit.set("Strength", 0.5)
+    visit.set("Passes", 3)
     assert visit.clean("folder") == "3 cleaned, 1 failed."
     rows = visit.sheet.locator("#folder-queue tbody tr").all_inner_texts()
     assert len(rows) == 4
     assert sum("cleaned" in row and "toy" in row for row in rows) == 3
     assert "text file" in next(row for row in rows if "e.png" in row)
-    result = denoise("clean", noisy, "-o", tmp_path / "command", "--strength", 0.5)
+    result = denoise("clean", noisy, "-o", tmp_path / "command", "--strength", 0.5, "--passes", 3)
     assert result.exit_code == 3
     with ZipFile(visit.download("folder", tmp_path / "page")) as archive:
         for path in files:
@@ -177,6 +178,11 @@ def test_a_folder_comes_back_as_the_command_gives_it(visit: Visit, tmp_path: Pat
         assert sorted(archive.namelist()) == sorted([*(path.name for path in files), "report.json", "report.md"])
         report = json.loads(archive.read("report.json"))
         assert report["totals"]["cleaned"] == 3
+        assert {one["input"]: one["passes"] for one in report["files"] if one["passes"]} == {
+            "b.png": 3,
+            "c.wav": 1,
+            "d.flac": 1,
+        }
         assert str(tmp_path) not in archive.read("report.json").decode() + archive.read("report.md").decode()
         assert "denoise-" not in json.dumps([one["input"] for one in report["files"]])
 

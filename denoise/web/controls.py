@@ -39,7 +39,7 @@ class Wishes:
     def drawn(cls, facts: Facts) -> Wishes:
         gr.Markdown(story(facts), elem_classes="quiet")
         knobs = {knob.name: control(knob) for knob in facts.knobs}
-        return cls(seed_control(facts.seeded), passes_control(facts), knobs)
+        return cls(seed_control(facts.seeded), passes_control(facts.takes_passes), knobs)
 
     @property
     def components(self) -> list[Any]:
@@ -105,10 +105,8 @@ def seed_control(visible: bool = True) -> gr.Number:
     return gr.Number(0, precision=0, minimum=0, label="Seed", info=SAME_AGAIN, visible=visible, interactive=True)
 
 
-def passes_control(facts: Facts) -> gr.Slider:
-    return gr.Slider(
-        1, MOST_PASSES, 1, step=1, label="Passes", info=FINER, visible=facts.takes_passes, interactive=True
-    )
+def passes_control(visible: bool = True) -> gr.Slider:
+    return gr.Slider(1, MOST_PASSES, 1, step=1, label="Passes", info=FINER, visible=visible, interactive=True)
 
 
 def strength_control() -> gr.Slider:

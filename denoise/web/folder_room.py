@@ -14,7 +14,7 @@ from denoise.batch.file import Tick
 from denoise.batch.recipe import AUTO, Recipe
 from denoise.errors import UserError
 from denoise.media.find import suffixes
-from denoise.web.controls import Buttons, Shown, choices_for, key, seed_control, strength_control
+from denoise.web.controls import Buttons, Shown, choices_for, key, passes_control, seed_control, strength_control
 from denoise.web.folder_order import INBOX, Folder
 from denoise.web.gate import at_home
 from denoise.web.limits import KINDS
@@ -60,6 +60,7 @@ class Form:
     model: gr.Dropdown
     strength: gr.Slider
     seed: gr.Number
+    passes: gr.Slider
     develop: gr.Dropdown
     residual: gr.Checkbox
 
@@ -68,16 +69,17 @@ class Form:
         files = at_home(dropping())
         offered(samples(*KINDS), files)
         model = gr.Dropdown(choices_for(KINDS), value=AUTO, label="Model", interactive=True, filterable=False)
-        strength, seed, develop = strength_control(), seed_control(), developing(visible=True)
+        strength, seed, passes, develop = strength_control(), seed_control(), passes_control(), developing(visible=True)
         residual = gr.Checkbox(False, label="Also what was taken away, as files of their own")
-        return cls(files, model, strength, seed, develop, residual)
+        return cls(files, model, strength, seed, passes, develop, residual)
 
     @property
     def asked(self) -> set[Any]:
-        return {self.files, self.model, self.strength, self.seed, self.develop, self.residual}
+        return {self.files, self.model, self.strength, self.seed, self.passes, self.develop, self.residual}
 
     def folder(self, values: Shown) -> Folder:
-        recipe = Recipe(values[self.model], strength=values[self.strength], seed=int(values[self.seed] or 0))
+        seed, passes = int(values[self.seed] or 0), int(values[self.passes])
+        recipe = Recipe(values[self.model], strength=values[self.strength], seed=seed, passes=passes)
         return Folder(fresh(), recipe, values[self.residual], values[self.develop] or None)
 
 
