@@ -492,6 +492,9 @@ def test_its_graph_computes_the_same(card: zoo.Card, tmp_path: Path) -> None:
         noisy = law(family, level).sample(scene(61, 83), 1)
         assert (graph(noisy) - here(noisy)).abs().max() <= 1e-4
         assert torch.allclose(graph.survey([noisy]), here.survey([noisy]), rtol=1e-3)
+        known = torch.tensor([[[float(family), 2 * dispersion_of(family, level)]]])
+        assert (graph(noisy, known) - here(noisy, known)).abs().max() <= 1e-4
+        assert (graph(noisy, known) - graph(noisy)).abs().max() > 1e-3
 
 
 # Training

@@ -161,9 +161,18 @@ class Graph(nn.Module):
 
     def forward(self, noisy: Tensor, survey: Tensor, family: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
         score = self.whole.score(padded := self.whole.padded(noisy))
-        found = self.whole.noise(padded, score, family, level)
-        noise = torch.cat([survey, found], 1)[:, :1]
+        known = torch.ones_like(survey).sum() > 0
+        operands = (survey, padded, score, family, level)
+        noise: Tensor = torch.cond(known, first_row, self.found, operands)
         return self.whole.restored(noisy, score, noise), noise
+
+    def found(self, survey: Tensor, noisy: Tensor, score: Tensor, family: Tensor, level: Tensor) -> Tensor:
+        return self.whole.noise(noisy, score, family, level)
+
+
+def first_row(survey: Tensor, noisy: Tensor, score: Tensor, family: Tensor, level: Tensor) -> Tensor:
+    """Of what is known; (1, 1, 2) also where nothing is."""
+    return survey[:, :1].sum(1, keepdim=True)
 
 
 def roughness(noisy: Tensor) -> Tensor:

@@ -25,14 +25,15 @@ MOVED = 1e-6  # second differences below it are those of a border, of black or o
 SOFT = 0.3  # of the mean roughness: where less than that is left, nothing weighs more
 EVEN = 3.0  # the same where powers are compared, and so no few places may count for most
 TINY = 1e-12  # a sum with it would be lost in a graph
-EDGES = (0.03, 0.06, 0.1, 0.15, 0.22, 0.3, 0.4, 0.52, 0.66, 0.82)  # of brightness, for the power
+EDGES = torch.tensor([0.03, 0.06, 0.1, 0.15, 0.22, 0.3, 0.4, 0.52, 0.66, 0.82])  # of brightness, for the power
+BEND = torch.tensor([1.0, -2.0, 1.0])  # a tensor made within the branch of a graph is not exported
 BETWEEN = 0.5, 1.25  # powers that part the families: fewest mistakes on 82 photographs, clipped noise being spared
 RIDGE = 0.02  # variance of log brightness that is too little to tell a power by
 
 
 def rough(picture: Tensor) -> Tensor:
     """Second differences both ways, (B, C, H - 2, W - 2): nothing is left of planes and of straight upright edges."""
-    bend = torch.tensor([1.0, -2.0, 1.0]).to(picture)
+    bend = BEND.to(picture)
     return filtered(picture, bend[:, None] * bend)
 
 
@@ -113,7 +114,7 @@ def brightness_of(noisy: Tensor) -> Tensor:
 def smoothest_by_brightness(noisy: Tensor, score: Tensor) -> Bins:
     """The power of what is taken from every brightness, as if the noise there were Gaussian."""
     brightness = brightness_of(noisy).flatten(1)
-    place = torch.bucketize(brightness, torch.tensor(EDGES).to(noisy))
+    place = torch.bucketize(brightness, EDGES.to(noisy))
     seen, change = (rough(values)[..., 1:-1, 1:-1].flatten(1) for values in (noisy, score))
     touched = (seen.abs() > MOVED).to(noisy)
 
@@ -221,7 +222,7 @@ PERTURBED = (perturbed_variance, perturbed_gain, perturbed_dispersion)
 def perturbed_by_brightness(given: Answer) -> Bins:
     """Medians, one picture."""
     brightness, variance = brightness_of(given.noisy), perturbed_variance(given)[..., 2:-2, 2:-2]
-    place = torch.bucketize(brightness, torch.tensor(EDGES).to(brightness))
+    place = torch.bucketize(brightness, EDGES.to(brightness))
     members = [(brightness[place == bin], variance[place == bin]) for bin in range(1, len(EDGES) + 1)]
     rows = [(mean.mean(), each.median(), len(each)) for mean, each in members if len(each)]
     return Bins(*(torch.tensor([column]) for column in zip(*rows, strict=True)))
