@@ -245,6 +245,18 @@ def test_every_chunk_beside_the_samples_is_kept(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.frombuffer(new[start:end], "<i2"), np.rint(halved))
 
 
+def test_a_recording_that_was_not_finished_is_told(tmp_path: Path) -> None:
+    path = sndfile("s", ".wav", "WAV", "PCM_16", "").file(tmp_path, length=999)
+    content = path.read_bytes()
+    at = content.index(b"data") + 4
+    path.write_bytes(content[:at] + bytes(4) + content[at + 4 :])
+    with pytest.raises(BadFile, match=f"{999 * 2 * 2} bytes follow: its recording was not finished"):
+        open_sound(path)
+    path.write_bytes(content[:at] + bytes(4))
+    with pytest.raises(BadFile, match="0 samples"):
+        open_sound(path)
+
+
 @pytest.mark.parametrize("offset", [2, 4, 512])
 def test_an_aiff_whose_samples_begin_later_stays_as_it_is(offset: int, tmp_path: Path) -> None:
     path = sndfile("s", ".aiff", "AIFF", "PCM_16", "").file(tmp_path, length=999)

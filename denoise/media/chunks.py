@@ -98,6 +98,18 @@ def must_be_whole(path: Path, is_plain: bool) -> None:
             )
 
 
+def must_be_finished(path: Path) -> None:
+    """A recorder writes the size of the samples when it stops."""
+    container = container_of(path)
+    start, size = dict(of(path, container)).get(container.samples, (0, -1))
+    follow = path.stat().st_size - start
+    if size == 0 and follow > struct.calcsize(container.head):
+        raise BadFile(
+            f"{path}: says that it holds no sound, and {follow} bytes follow: its recording was not finished; write it "
+            "anew with a program that reads to the end, as `ffmpeg -i IN.wav OUT.wav` does."
+        )
+
+
 def carry(source: Path, result: Path) -> None:
     """What stands beside the samples in the one, put behind those of the other but for what is there already."""
     container, end = container_of(source), source.stat().st_size

@@ -53,6 +53,8 @@ def open_pcm(path: Path) -> SoundFile | None:
     """None where the samples are coded in some way."""
     with sndfile.opened(path) as file:
         chunks.must_be_whole(path, file.subtype in WIDTHS)
+        if not file.frames:
+            chunks.must_be_finished(path)
         place = _place(path, file) if file.subtype in WIDTHS else None
         if place is None:
             return None
