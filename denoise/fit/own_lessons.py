@@ -36,6 +36,8 @@ COLOURS = 3  # of every picture, for a model that takes any number
 RECORRUPTED = (0.3, 0.8)  # how much of the noise is added, of what is there
 PROBE = 0.25  # of the noise, by which the error is estimated
 BRIGHTNESS = 7  # px over which brightness is averaged
+CLEAR = 2.0  # deviations of the noise, to black and to white
+ENOUGH = 0.2  # share of a part that is so
 MASKED = 0.06  # share of the pixels
 MASKINGS = 4  # of every part that is judged
 MOST_GRAIN, DEPENDENT = 4, 0.2  # px, and correlation, of what a model takes away
@@ -104,7 +106,8 @@ class Lesson:
 
     @property
     def judges(self) -> list[Part]:
-        return [centre(part, fitting(LEAST_SIDE, self.facts)) for part in evenly(self.aside, JUDGED)]
+        parts = [centre(part, fitting(LEAST_SIDE, self.facts)) for part in self.aside]
+        return evenly(parts if self.masks else [part for part in parts if is_clear(part)] or parts, JUDGED)
 
     def errors(self, method: Method, doubts: float = 0) -> Tensor:
         """Estimated mean squared error of every part kept aside; with masks, of what is behind these and its noise.
@@ -133,7 +136,7 @@ class Lesson:
 
 def lesson_of(pages: Sequence[Page], method: Method, facts: Facts, seed: int) -> Lesson:
     noisy = [page for page in pages if not is_clean(page)]
-    known = [page for page in noisy if page.patches is not None]
+    known = [page for page in noisy if is_known(page)]
     masks = sum(len(page.tiles) for page in known) < FEWEST_TILES
     used = noisy if masks else known
     training, aside, kept_aside = divided(used, seed)
@@ -179,11 +182,13 @@ def parts_of(page: Page) -> list[Part]:
 
 
 def unbiased(method: Method, part: Part, facts: Facts, seed: int) -> Tensor:
-    """Stein's unbiased risk estimate, for noise of any grain: |f(y) - y|² - |n|² + 2 n·(∂f/∂y) n."""
+    """Stein's unbiased risk estimate, for noise of any grain: |f(y) - y|² - |n|² + 2 n·(∂f/∂y) n; where none of it is
+    clipped."""
     noise = drawn(part, seed)
     given, probe = coloured(part.tile, facts), coloured(PROBE * noise, facts)
     response = (method(given + probe) - method(given - probe)) / 2
-    return (method(given) - given).square().mean() + ((2 * response - probe) * probe).mean() / PROBE**2
+    risk = (method(given) - given).square() + (2 * response - probe) * probe / PROBE**2
+    return risk[coloured(unclipped(part).float(), facts) > 0.5].mean()
 
 
 def stronger(part: Part, doubts: float) -> Part:
@@ -195,14 +200,35 @@ def stronger(part: Part, doubts: float) -> Part:
 
 def recorrupted(part: Part, dice: Random) -> tuple[Tensor, Tensor]:
     noise, share = drawn(part, dice.randrange(1 << 31)), dice.uniform(*RECORRUPTED)
-    return part.tile + share * noise, part.tile - noise / share
+    return part.tile + share * noise, torch.where(unclipped(part), part.tile - noise / share, math.nan)
 
 
 def drawn(part: Part, seed: int) -> Tensor:
     """Noise like that of the tile; how bright it is, its own noise must not say."""
+    return patches_of(part).drawn(blurred(part.tile), seed)
+
+
+def patches_of(part: Part) -> Patches:
     if part.patches is None:
         raise ValueError("the noise of this picture is not known")
-    return part.patches.drawn(blurred(part.tile), seed)
+    return part.patches
+
+
+def unclipped(part: Part) -> Tensor:
+    """Where black and white are far from what is seen, or nothing ends at them: clipped noise is brighter or darker in
+    the mean than none, and that cannot be learnt from it."""
+    brightness, (low, high) = blurred(part.tile), part.tile.aminmax()
+    reach = CLEAR * patches_of(part).variance(brightness).sqrt()
+    return ((brightness > reach) | (low < 0)) & ((brightness < 1 - reach) | (high > 1))
+
+
+def is_clear(part: Part) -> bool:
+    return float(unclipped(part).float().mean()) > ENOUGH
+
+
+def is_known(page: Page) -> bool:
+    """Whether its noise could be measured, and is not clipped nearly everywhere."""
+    return page.patches is not None and any(is_clear(part) for part in parts_of(page))
 
 
 def blurred(tile: Tensor) -> Tensor:

@@ -62,7 +62,8 @@ class Patches:
     def known(cls, curve: principal.Curve, count: int = 64, colours: int = 3, seed: int = 0) -> Self:
         """White noise as strong as the curve says."""
         shapes = seeds.normal(seed, seeds.positions((count, colours, SIDE, SIDE), 0))
-        return cls(shapes, torch.full((count,), 0.5), *curve, white=True)
+        levels = curve[0][torch.arange(count) % len(curve[0])]
+        return cls(shapes, levels, *principal.from_black_to_white(curve), white=True)
 
     def variance(self, clean: Tensor) -> Tensor:
         return between(clean, self.levels, self.variances)
@@ -134,8 +135,8 @@ class Patches:
 
     @property
     def sigma(self) -> float:
-        """Of 255, mean over the brightnesses."""
-        return 255 * float(self.variances.mean().sqrt())
+        """Of 255, mean over what was seen."""
+        return 255 * float(self.variance(self.brightness).mean().sqrt())
 
     def describe(self) -> str:
         what = f"noise of sigma {self.sigma:.1f} of 255 in {len(self.shapes)} flat places"

@@ -18,6 +18,7 @@ ROUNDS = 3
 DARKEST = 1e-8  # variance
 UNEVEN = 3.0  # times the least spread is the largest that is left; more, and the noise is in grains
 CLIPPED = 0.02  # share of samples at black or white above which a patch says nothing
+CLEAR = 2.5  # deviations of the noise, to black and to white
 BLACK, WHITE = 0.5 / 255, 254.5 / 255
 
 Curve = tuple[Tensor, Tensor]
@@ -28,6 +29,29 @@ def curve_of(pictures: Tensor) -> Curve | None:
     """Of noise in (T, C, H, W) that is independent from pixel to pixel and from colour to colour; None of any other, or
     where nearly everything is clipped. What was found makes it equally strong in all colours, and it is found again."""
     patches = patches_of(without_copies(pictures))
+    roughly = seen_in(patches)
+    if roughly is None:
+        return None
+    found = seen_in(patches[roughly.line.is_clear(patches.mean(1))]) or roughly
+    return None if found.uneven > UNEVEN else (found.levels.float(), found.variances.float())
+
+
+def from_black_to_white(curve: Curve) -> Curve:
+    """Where nothing was seen, by the line through what was."""
+    levels, variances = curve
+    ends = torch.tensor([0.0, 1.0]).to(levels)
+    dark, bright = Line.through(levels, variances).at(ends).split(1)
+    return torch.cat([ends[:1], levels, ends[1:]]), torch.cat([dark, variances, bright])
+
+
+class Seen(NamedTuple):
+    levels: Tensor  # (K,) brightnesses, rising
+    variances: Tensor
+    line: Line
+    uneven: float  # largest spread of what is taken for noise, of the least
+
+
+def seen_in(patches: Tensor) -> Seen | None:
     order = patches.mean(1).argsort(stable=True)
     count = min(BRIGHTNESSES, len(order) // (FEWEST * patches.shape[1]))
     if not count:
@@ -39,9 +63,7 @@ def curve_of(pictures: Tensor) -> Curve | None:
         spreads = [of_noise(line.evened(part)) for part in parts]
         variances = torch.stack([one.mean() for one in spreads]) * line.at(levels)
         line = Line.through(levels, variances)
-    if median(float(one[-1] / one[0].clamp(min=1e-12)) for one in spreads) > UNEVEN:
-        return None
-    return levels.float(), variances.float()
+    return Seen(levels, variances, line, median(float(one[-1] / one[0].clamp(min=1e-12)) for one in spreads))
 
 
 class Line(NamedTuple):
@@ -60,6 +82,12 @@ class Line(NamedTuple):
 
     def at(self, brightness: Tensor) -> Tensor:
         return self.gain * brightness + self.dark
+
+    def is_clear(self, brightness: Tensor) -> Tensor:
+        """Whether black and white are so far that hardly any of the noise is clipped; what is left of the rest is no
+        fair sample of it."""
+        reach = CLEAR * self.at(brightness).sqrt()
+        return (brightness > reach) & (brightness < 1 - reach)
 
     def evened(self, values: Tensor) -> Tensor:
         """In units in which the noise is 1 everywhere (Anscombe, 1948)."""
