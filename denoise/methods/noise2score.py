@@ -21,6 +21,7 @@ from denoise.restorer import Knob
 
 AVERAGE = "shadow_params."  # and the place of a parameter
 AROUND = 17  # px
+TYPICAL = 0.1  # deviation of the noise, of white
 LEAST_BRIGHTNESS = 0.05  # of white; darker pictures count no more than such
 
 
@@ -115,13 +116,13 @@ class Noise2Score(Method):
 
     def of_the_rest(self, noisy: Tensor, noise: Tensor, step: int) -> Tensor:
         """Tweedie's estimate from a share of the light against the rest of it: the score that makes it right is the
-        score. Of the variance of what is shown."""
+        score. What is left of strong noise grows about as its deviation does: so all levels count alike."""
         family, dispersion = noise[:, 0].unbind(1)
         shown, rest = (alike(noisy, one) for one in thinning.divided(noisy, family, dispersion, self.share, step))
         restored = tweedie.estimate(shown, self.score(shown).float(), family, dispersion / self.share)
         brightness = noisy.mean((1, 2, 3)).clamp(min=LEAST_BRIGHTNESS)
-        variance = dispersion / self.share * brightness**family
-        return ((restored - rest).square().mean((1, 2, 3)) / variance).mean()
+        deviation = (dispersion / self.share * brightness**family).sqrt()
+        return ((restored - rest).square().mean((1, 2, 3)) / (TYPICAL * deviation)).mean()
 
     def of_what_was_added(self, noisy: Tensor, step: int) -> Tensor:
         probe = alike(noisy, seeds.normal_like(noisy, step))
