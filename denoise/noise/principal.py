@@ -38,10 +38,10 @@ def curve_of(pictures: Tensor) -> Curve | None:
 
 def from_black_to_white(curve: Curve) -> Curve:
     """Where nothing was seen, by the line through what was."""
-    levels, variances = curve
-    ends = torch.tensor([0.0, 1.0]).to(levels)
+    levels, variances = (values.double() for values in curve)  # in which it comes out the same each time
+    ends = torch.tensor([0.0, 1.0]).double()
     dark, bright = Line.through(levels, variances).at(ends).split(1)
-    return torch.cat([ends[:1], levels, ends[1:]]), torch.cat([dark, variances, bright])
+    return torch.cat([ends[:1], levels, ends[1:]]).float(), torch.cat([dark, variances, bright]).float()
 
 
 class Seen(NamedTuple):
