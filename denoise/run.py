@@ -33,7 +33,7 @@ SHEET_TILES = 6  # each way, in the sample sheet of a large picture
 LESS = 0.25  # share of the variance that a file states, from which it has been denoised since
 STATED = "The noise is what the file states."
 MEASURED = "The file states far more noise than there is; it was measured."
-STRUCK = "Salt and pepper on {percent:.2g} % of its samples; {model} is made for that: --model {model}."
+STRUCK = "There is salt and pepper in it; {model} is made for that: --model {model}."
 DARK = "Nearly all of it has less than {light:.1%} of white's light; {model} is made for that: --model {model}."
 
 Tick = Callable[[float], None]
@@ -212,8 +212,8 @@ def restore_picture(
 def speak_of_impulses(picture: Picture, careful: Careful) -> None:
     """Where the card names another model for what is black or white out of nowhere."""
     better = careful.facts.card.get("struck")
-    if better and (share := struck(picture)):
-        careful.say(STRUCK.format(percent=100 * share, model=better["model"]))
+    if better and struck(picture):
+        careful.say(STRUCK.format(model=better["model"]))
 
 
 def picture_bands(

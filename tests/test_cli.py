@@ -18,6 +18,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import soundfile
+import tifffile
 from PIL import Image
 from shelf import RATE, denoise, during, photo, shelve, tone, tree
 
@@ -319,6 +320,9 @@ def test_inspect_names_the_model_for_salt_and_pepper(shelf: Path, tmp_path: Path
     found = [json.loads(denoise("inspect", tmp_path / name, "--json").stdout) for name in ("grey.png", "struck.png")]
     assert [one["model"] for one in found] == ["toy-picture", "toy-owl"]
     assert "salt and pepper" in found[1]["noise"]
+    tifffile.imwrite(tmp_path / "stack.tif", np.stack([struck, struck[::-1]]), photometric="rgb")
+    (file,) = json.loads(denoise("clean", tmp_path / "stack.tif", "--json").stdout)["files"]
+    assert sum("--model toy-owl" in note for note in file["notes"]) == 1, "once for all pages"
 
 
 def test_inspect_a_sound(tmp_path: Path) -> None:

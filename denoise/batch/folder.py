@@ -113,8 +113,9 @@ def attempt(job: Job, ready: Ready, watch: Watch) -> Outcome:
     said: list[str] = []
 
     def say(text: str) -> None:
-        said.append(text)
-        watch.say(text)
+        if text not in said:  # by another page
+            said.append(text)
+            watch.say(text)
 
     begun = time.perf_counter()
     try:
