@@ -22,16 +22,15 @@ from denoise import checkpoint, seeds, zoo
 from denoise.errors import UserError
 from denoise.fit import recipes
 from denoise.fit.loop import Run, Schedule
-from denoise.fit.noisy_pictures import LAWS, Family, NoisyCrops, judge
+from denoise.fit.noisy_pictures import LAWS, Family, NoisyCrops
 from denoise.fit.pictures import Photographs
 from denoise.measure import bench_noise2score
 from denoise.measure.bench import Wish
 from denoise.methods.noise2score import TYPICAL, Noise2Score, alike, roughness
-from denoise.networks.score_unet import ScoreUNet, is_grey
+from denoise.networks.score_unet import ScoreUNet
 from denoise.noise.picture_laws import Gamma, Gaussian, Poisson
 from denoise.processes import ardae, thinning, tweedie, tweedie_level
 from denoise.processes.tweedie import FAMILIES, UNITS
-from denoise.restorer import Restorer
 from denoise.run import Options, restore_picture
 from denoise.signals import Picture
 
@@ -456,26 +455,6 @@ def test_every_picture_of_a_batch_has_its_own_noise() -> None:
     assert torch.allclose(model(noisy, surveys), model(noisy), atol=1e-5)
 
 
-def two_networks() -> Noise2Score:
-    with torch.random.fork_rng():
-        torch.manual_seed(2)
-        return Noise2Score(network="two", widths=(8, 16)).eval()
-
-
-@torch.no_grad()
-def test_pictures_without_colours_have_a_network_of_their_own() -> None:
-    model, colour = two_networks(), Gaussian(25).sample(scene(48, 64), 1)
-    grey = colour[:, :1].expand_as(colour)
-    colour_score, grey_score = model.score(colour), model.score(grey)
-    assert torch.equal(grey_score, grey_score[:, :1].expand_as(grey))
-    for parameter in model.network.get_submodule("grey").parameters():
-        parameter *= 1.5
-    assert torch.equal(model.score(colour), colour_score)
-    assert not torch.allclose(model.score(grey), grey_score)
-    pair = torch.cat([colour, grey])
-    assert torch.allclose(model.score(pair)[:1], colour_score, atol=1e-4), "a picture in colour keeps its score"
-
-
 def card_of(folder: Path, model: Noise2Score, network: str) -> zoo.Card:
     folder.mkdir(parents=True)
     weights = {name: value.contiguous() for name, value in model.state_dict().items()}
@@ -501,17 +480,14 @@ def test_in_tiles_it_is_the_whole_within_the_bound(card: zoo.Card) -> None:
     assert np.abs(restore_picture(picture, restorer, Options(piece=96)) - whole).max() <= restorer.facts.bound
 
 
-def in_graph(card: zoo.Card, folder: Path) -> Restorer:
+def test_its_graph_computes_the_same(card: zoo.Card, tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime", reason="no ONNX Runtime here")
     pytest.importorskip("onnxscript", reason="graphs are made by onnxscript, which is not here")
     from denoise.onnx.export import export_model
     from denoise.onnx.session import OnnxRestorer
 
-    return OnnxRestorer.opened(export_model(card, folder), card, "cpu")
-
-
-def test_its_graph_computes_the_same(card: zoo.Card, tmp_path: Path) -> None:
-    graph, here = in_graph(card, tmp_path), zoo.load(card, device="cpu")
+    graph = OnnxRestorer.opened(export_model(card, tmp_path), card, "cpu")
+    here = zoo.load(card, device="cpu")
     for family, level in CASES[1::3]:
         noisy = law(family, level).sample(scene(61, 83), 1)
         assert (graph(noisy) - here(noisy)).abs().max() <= 1e-4
@@ -519,16 +495,6 @@ def test_its_graph_computes_the_same(card: zoo.Card, tmp_path: Path) -> None:
         known = torch.tensor([[[float(family), 2 * dispersion_of(family, level)]]])
         assert (graph(noisy, known) - here(noisy, known)).abs().max() <= 1e-4
         assert (graph(noisy, known) - graph(noisy)).abs().max() > 1e-3
-
-
-def test_a_graph_has_both_networks(tmp_path: Path) -> None:
-    card = card_of(tmp_path / "models" / "two", two_networks(), 'network = "two"\nwidths = [8, 16]')
-    graph, here = in_graph(card, tmp_path), zoo.load(card, device="cpu")
-    colour = Gaussian(25).sample(scene(61, 83), 1)
-    grey = colour[:, :1].expand_as(colour).contiguous()
-    for noisy in (colour, grey):
-        assert (graph(noisy, level=25.0) - here(noisy, level=25.0)).abs().max() <= 1e-4
-        assert (graph(noisy) - here(noisy)).abs().max() <= 1e-4
 
 
 # Training
@@ -578,19 +544,8 @@ def test_a_batch_says_what_its_noise_is(photographs: Path) -> None:
 @pytest.mark.parametrize("share", [0.0, 1.0])
 def test_so_many_crops_are_grey(photographs: Path, share: float) -> None:
     noisy, _ = crops(photographs, share).at(0)
-    assert bool(is_grey(noisy)) is bool(share)
-
-
-def test_a_batch_is_in_colour_or_grey_and_never_both(photographs: Path) -> None:
-    batches = [crops(photographs, 0.5).at(step)[0] for step in range(12)]
-    grey = [int(sum(bool(is_grey(one[None])) for one in noisy)) for noisy in batches]
-    assert set(grey) == {0, 4}
-
-
-@torch.no_grad()
-def test_both_kinds_choose_the_weights(photographs: Path) -> None:
-    names = set(judge(Photographs.of(photographs), 2, side=32)(two_networks()))
-    assert {"g50_known", "g50_found", "grey_g50_known", "grey_g50_found"} <= names
+    grey = [bool((one == one[:1]).all()) for one in noisy]
+    assert grey == [bool(share)] * len(noisy)
 
 
 def test_every_family_can_be_drawn() -> None:

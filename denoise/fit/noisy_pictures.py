@@ -43,28 +43,29 @@ class NoisyCrops:
     families: dict[str, Family]
     batch: int
     patch: int
-    grey: float = 0.25  # share of batches without colours
+    grey: float = 0.25  # share of crops without colours
     seed: int = 0
 
     def at(self, step: int) -> tuple[Tensor, Tensor]:
         """Noisy pictures (B, C, H, W) and what their noise is, (B, 1, 2): family and dispersion."""
         dice = Random(f"{self.seed}/{step}")
-        crops, grey = Pairs(self.photographs, {}, self.batch, self.patch, self.seed), dice.random() < self.grey
-        noisy, noise = zip(*(self.noisy(crops.crop(dice), grey, dice) for _ in range(self.batch)), strict=True)
+        crops = Pairs(self.photographs, {}, self.batch, self.patch, self.seed)
+        noisy, noise = zip(*(self.noisy(crops.crop(dice), dice) for _ in range(self.batch)), strict=True)
         return torch.stack(noisy), torch.stack(noise)
 
-    def noisy(self, clean: Tensor, grey: bool, dice: Random) -> tuple[Tensor, Tensor]:
+    def noisy(self, clean: Tensor, dice: Random) -> tuple[Tensor, Tensor]:
         shares = [family.share for family in self.families.values()]
         (name,) = dice.choices(list(self.families), weights=shares)
         level = log_uniform(dice, *self.families[name].levels)
         power = tweedie.FAMILIES.index(name)
         noise = torch.tensor([[power, tweedie.UNITS[power].to_dispersion(torch.tensor(level))]])
-        noisy = LAWS[name](level).sample(clean.mean(0, keepdim=True) if grey else clean, dice.randrange(1 << 31))
+        law, grey = LAWS[name](level), dice.random() < self.grey
+        noisy = law.sample(clean.mean(0, keepdim=True) if grey else clean, dice.randrange(1 << 31))
         return noisy.expand_as(clean), noise
 
 
 def judge(photographs: Photographs, count: int, side: int = 192) -> Validate:
-    """Mean PSNR of Tweedie's estimates, in colour and without (`grey_`), the noise being told (`_known`) or not."""
+    """Mean PSNR of Tweedie's estimates, the noise being told (`_known`) or not."""
     sets = list(validation_set(photographs, count, side))
 
     def measure(method: Method) -> Scores:
@@ -81,8 +82,6 @@ def validation_set(
     photographs: Photographs, count: int, side: int
 ) -> Iterator[tuple[str, Tensor, Tensor, dict[str, float]]]:
     """(name, noisy, clean, knobs) batches: the centres of the busiest photographs kept aside."""
-    colour = torch.stack(sorted((centre(photo, side) for photo in photographs.validation), key=busyness)[-count:])
-    for prefix, clean in (("", colour), ("grey_", colour.mean(1, keepdim=True))):
-        for name, (law, knobs) in VALIDATION.items():
-            noisy = torch.stack([law.sample(one, 100 + index) for index, one in enumerate(clean)])
-            yield prefix + name, noisy.expand_as(colour), clean.expand_as(colour), knobs
+    clean = torch.stack(sorted((centre(photo, side) for photo in photographs.validation), key=busyness)[-count:])
+    for name, (law, knobs) in VALIDATION.items():
+        yield name, torch.stack([law.sample(one, 100 + index) for index, one in enumerate(clean)]), clean, knobs

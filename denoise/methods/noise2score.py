@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from denoise import seeds
 from denoise.methods.method import Method, Official, method
-from denoise.networks.score_unet import ScoreUNet, ScoreUNets, is_grey
+from denoise.networks.score_unet import ScoreUNet
 from denoise.networks.shared_unet import SharedUNet
 from denoise.processes import ardae, thinning, tweedie, tweedie_level
 from denoise.restorer import Knob
@@ -49,7 +49,7 @@ class Noise2Score(Method):
     def __init__(
         self,
         colours: int = 3,
-        network: Literal["small", "paper", "two"] = "small",
+        network: Literal["small", "paper"] = "small",
         widths: Sequence[int] = (32, 64, 128, 256),
         sigma_a: tuple[float, float] = (1.0, 0.1),
         of_noise: bool = True,
@@ -57,12 +57,11 @@ class Noise2Score(Method):
         blocks: int = 1,
         share: float = 0.0,
     ) -> None:
-        """`network`: one of ours, one of the paper, or two of ours, the other for pictures without colours.
-        It learns from `share` of what a noisy picture measured, asked for the rest; or where that is 0, what small
+        """It learns from `share` of what a noisy picture measured, asked for the rest; or where that is 0, what small
         noise was added: `sigma_a` from largest to smallest, in units of the noise itself or of white; log-uniform, or
         annealed over every epoch of so many images."""
         super().__init__()
-        self.network = network_of(network, colours, widths, blocks)
+        self.network = SharedUNet(colours) if network == "paper" else ScoreUNet(colours, widths, blocks)
         self.channels = colours
         self.multiple = self.least = self.network.multiple
         self.sigma_a, self.of_noise, self.epoch, self.share = sigma_a, of_noise, epoch, share
@@ -154,12 +153,6 @@ class Noise2Score(Method):
         return {"colours": len(last), "network": "paper"}, ours
 
 
-def network_of(kind: str, colours: int, widths: Sequence[int], blocks: int) -> SharedUNet | ScoreUNet | ScoreUNets:
-    if kind == "paper":
-        return SharedUNet(colours)
-    return ScoreUNets(widths, blocks) if kind == "two" else ScoreUNet(colours, widths, blocks)
-
-
 class Graph(nn.Module):
     """The method with what it found; where nothing is known of the noise, the survey has no rows."""
 
@@ -168,18 +161,11 @@ class Graph(nn.Module):
         self.whole = whole
 
     def forward(self, noisy: Tensor, survey: Tensor, family: Tensor, level: Tensor) -> tuple[Tensor, Tensor]:
-        score = self.score(padded := self.whole.padded(noisy))
+        score = self.whole.score(padded := self.whole.padded(noisy))
         known = torch.ones_like(survey).sum() > 0
         operands = (survey, padded, score, family, level)
         noise: Tensor = torch.cond(known, first_row, self.found, operands)
         return self.whole.restored(noisy, score, noise), noise
-
-    def score(self, noisy: Tensor) -> Tensor:
-        network = self.whole.network
-        if not isinstance(network, ScoreUNets):
-            return self.whole.score(noisy)
-        score: Tensor = torch.cond(is_grey(noisy), network.of_grey, network.of_colours, (noisy,))
-        return score.reshape(noisy.shape)
 
     def found(self, survey: Tensor, noisy: Tensor, score: Tensor, family: Tensor, level: Tensor) -> Tensor:
         return self.whole.noise(noisy, score, family, level)

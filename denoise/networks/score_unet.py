@@ -38,30 +38,3 @@ class ScoreUNet(nn.Module):
         move = F.pixel_shuffle(self.trunk.tail(features), HALF).float()
         spread = F.pixel_shuffle(F.conv2d(features.relu(), self.spread.weight.abs(), padding=1), HALF).float()
         return move / (spread.square() + LEAST)
-
-
-class ScoreUNets(nn.Module):
-    """One for pictures in colour, and one for batches of pictures without, whose colours are all the same."""
-
-    def __init__(self, widths: Sequence[int] = (32, 64, 128, 256), blocks: int = 1) -> None:
-        super().__init__()
-        self.colour, self.grey = ScoreUNet(3, widths, blocks), ScoreUNet(1, widths, blocks)
-        self.multiple = self.colour.multiple
-
-    def forward(self, noisy: Tensor) -> Tensor:
-        score = self.of_grey(noisy) if is_grey(noisy) else self.of_colours(noisy)
-        return score.reshape(noisy.shape)
-
-    def of_grey(self, noisy: Tensor) -> Tensor:
-        """All in one row, as a graph that chooses wants to have it."""
-        score: Tensor = self.grey(noisy[:, :1])
-        return score.expand_as(noisy).flatten()
-
-    def of_colours(self, noisy: Tensor) -> Tensor:
-        score: Tensor = self.colour(noisy)
-        return score.flatten()
-
-
-def is_grey(pictures: Tensor) -> Tensor:
-    """Whether no picture of (B, C, H, W) has colours."""
-    return (pictures == pictures[:, :1]).all()
