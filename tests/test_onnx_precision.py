@@ -28,7 +28,7 @@ pytest.importorskip("onnxscript", reason="the exporter is not installed")
 
 from denoise.measure.first_result import seconds_until  # noqa: E402
 from denoise.measure.pieces import SIDE, pieces_of  # noqa: E402
-from denoise.onnx import export, precision, verify  # noqa: E402
+from denoise.onnx import export, harm, precision, verify  # noqa: E402
 from denoise.onnx.session import OnnxRestorer, said_by  # noqa: E402
 
 pytestmark = pytest.mark.timeout(600)
@@ -64,7 +64,9 @@ def card(tmp_path_factory: pytest.TempPathFactory) -> zoo.Card:
 def graphs(card: zoo.Card, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     folder = tmp_path_factory.mktemp("kit")
     pieces = [waves(64, 80, seed) for seed in range(3)]
-    return {kind: export.export_model(card, folder, kind, pieces) for kind in precision.PRECISIONS}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(harm, "BUDGET_DB", math.inf)
+        return {kind: export.export_model(card, folder, kind, pieces) for kind in precision.PRECISIONS}
 
 
 def kinds_of(graph: Path) -> set[int]:
@@ -129,10 +131,84 @@ def test_products_in_loops_are_shortened_too(tmp_path: Path) -> None:
 
 
 def test_what_rounding_would_harm_stays(card: zoo.Card, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setattr(precision, "CLEAR_DB", 1000.0)
+    monkeypatch.setattr(harm, "BUDGET_DB", -1.0)
     with pytest.raises(UserError, match=r"^smooth: nothing in it can be computed in int8; use --precision fp16\.$"):
         export.export_model(card, tmp_path / "kit", "int8", [waves(64, 80)])
     assert not list((tmp_path / "kit").iterdir())
+
+
+class Uneven(Method):
+    """The first convolution does no harm in whole numbers; the second sees large numbers beside the small ones that
+    count."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Conv2d(3, 6, 1, bias=False), nn.Conv2d(6, 3, 1, bias=False)
+        weight = torch.cat([torch.eye(3), 1000 * torch.eye(3)])
+        self.first.weight.data = weight[:, :, None, None]
+        self.second.weight.data = torch.cat([torch.eye(3), torch.zeros(3, 3)], 1)[:, :, None, None]
+
+    def forward(self, noisy: Tensor, survey: Tensor | None = None) -> Tensor:
+        restored: Tensor = self.second(self.first(noisy - 0.5)) + 0.5
+        return restored
+
+
+def tried(method: Method) -> tuple[zoo.TorchRestorer, list[Tensor], precision.Observed]:
+    restorer, pieces = zoo.TorchRestorer(method, Facts("tried", "picture")), [waves(64, 64)]
+    return restorer, pieces, export.observed(restorer, pieces)
+
+
+def test_what_does_harm_stays_and_the_rest_does_not() -> None:
+    """Rounded, what comes out of the first and goes into the second is all one number."""
+    restorer, pieces, seen = tried(SmoothTwice())
+    assert harm.bearable(restorer, pieces, seen)
+    restorer, pieces, seen = tried(Uneven())
+    assert not harm.bearable(restorer, pieces, seen)
+
+
+def test_most_work_for_least_harm_comes_first() -> None:
+    harms, work = {b"a": 0.0, b"b": 0.05, b"c": 0.05, b"d": 1.0}, {b"a": 1.0, b"b": 1.0, b"c": 9.0, b"d": 1e6}
+    assert list(harm.affordable(harms, work)) == [b"a", b"c"]
+
+
+def test_a_trial_leaves_no_trace() -> None:
+    restorer, pieces, seen = tried(SmoothTwice())
+    before = restorer(pieces[0])
+    first = restorer.method.get_submodule("first")
+    with harm.in_whole_numbers(first, seen[precision.key_of(first)]):
+        assert not torch.equal(restorer(pieces[0]), before)
+    assert torch.equal(restorer(pieces[0]), before)
+
+
+def test_what_is_tried_is_what_the_graph_computes(
+    card: zoo.Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(harm, "BUDGET_DB", math.inf)
+    restorer, pieces = zoo.TorchRestorer.of(card), [waves(64, 80)]
+    graph = OnnxRestorer.opened(export.export_model(card, tmp_path, "int8", pieces), card, "cpu")
+    seen, (first, second) = export.observed(restorer, pieces), precision.multiplying(restorer.method)
+    exact = restorer(pieces[0])
+    with (
+        harm.in_whole_numbers(first, seen[precision.key_of(first)]),
+        harm.in_whole_numbers(second, seen[precision.key_of(second)]),
+    ):
+        rounded = restorer(pieces[0])
+    assert (graph(pieces[0]) - rounded).abs().mean() < 0.2 * (rounded - exact).abs().mean()
+
+
+def test_what_is_never_used_is_left_alone() -> None:
+    method = SmoothTwice()
+    method.second = nn.Identity()  # type: ignore[assignment]
+    method.unused = nn.Conv2d(3, 3, 1)  # type: ignore[attr-defined]
+    assert len(tried(method)[2]) == 1
+
+
+def test_a_diffusion_is_not_tried_by_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    restorer, pieces, seen = tried(SmoothTwice())
+    drawn = zoo.TorchRestorer(restorer.method, Facts("drawn", "picture", seeded=True))
+    assert set(harm.bearable(drawn, pieces, seen)) == set(seen)
+    monkeypatch.setattr(harm, "CLEAR_DB", 1000.0)
+    assert not harm.bearable(drawn, pieces, seen)
 
 
 def test_ranges_are_those_that_were_seen() -> None:

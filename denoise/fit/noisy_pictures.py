@@ -65,7 +65,7 @@ class NoisyCrops:
 
 
 def judge(photographs: Photographs, count: int, side: int = 192) -> Validate:
-    """Mean PSNR of Tweedie's estimates, the noise being told (`_known`) or not."""
+    """Mean PSNR of Tweedie's estimates, in colour and without (`grey_`), the noise being told (`_known`) or not."""
     sets = list(validation_set(photographs, count, side))
 
     def measure(method: Method) -> Scores:
@@ -82,6 +82,8 @@ def validation_set(
     photographs: Photographs, count: int, side: int
 ) -> Iterator[tuple[str, Tensor, Tensor, dict[str, float]]]:
     """(name, noisy, clean, knobs) batches: the centres of the busiest photographs kept aside."""
-    clean = torch.stack(sorted((centre(photo, side) for photo in photographs.validation), key=busyness)[-count:])
-    for name, (law, knobs) in VALIDATION.items():
-        yield name, torch.stack([law.sample(one, 100 + index) for index, one in enumerate(clean)]), clean, knobs
+    colour = torch.stack(sorted((centre(photo, side) for photo in photographs.validation), key=busyness)[-count:])
+    for prefix, clean in (("", colour), ("grey_", colour.mean(1, keepdim=True))):
+        for name, (law, knobs) in VALIDATION.items():
+            noisy = torch.stack([law.sample(one, 100 + index) for index, one in enumerate(clean)])
+            yield prefix + name, noisy.expand_as(colour), clean.expand_as(colour), knobs

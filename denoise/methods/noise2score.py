@@ -56,12 +56,13 @@ class Noise2Score(Method):
         epoch: int = 0,
         blocks: int = 1,
         share: float = 0.0,
+        leak: float = 0.0,
     ) -> None:
         """It learns from `share` of what a noisy picture measured, asked for the rest; or where that is 0, what small
         noise was added: `sigma_a` from largest to smallest, in units of the noise itself or of white; log-uniform, or
         annealed over every epoch of so many images."""
         super().__init__()
-        self.network = SharedUNet(colours) if network == "paper" else ScoreUNet(colours, widths, blocks)
+        self.network = SharedUNet(colours) if network == "paper" else ScoreUNet(colours, widths, blocks, leak)
         self.channels = colours
         self.multiple = self.least = self.network.multiple
         self.sigma_a, self.of_noise, self.epoch, self.share = sigma_a, of_noise, epoch, share

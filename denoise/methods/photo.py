@@ -61,11 +61,13 @@ class Photo(Method):
         down: Sequence[int] | None = None,
         up: Sequence[int] | None = None,
         measuring: Sequence[int] = (16, 32, 64),
+        leak: float = 0.0,
     ) -> None:
-        """`widths`, `down` and `up` of the network that cleans, `measuring`: widths of the one that measures."""
+        """`widths`, `down` and `up` of the network that cleans, `measuring`: widths of the one that measures; `leak` of
+        both."""
         super().__init__()
-        self.cleaning = ResidualUNet(3 * 4 + len(PLANES), 3 * 4, widths, down, up)
-        self.measuring = ResidualUNet(SEEN, len(PLANES), measuring)
+        self.cleaning = ResidualUNet(3 * 4 + len(PLANES), 3 * 4, widths, down, up, leak=leak)
+        self.measuring = ResidualUNet(SEEN, len(PLANES), measuring, leak=leak)
         self.multiple = max(2 * self.cleaning.multiple, BLOCK * self.measuring.multiple)
 
     @property

@@ -1,4 +1,4 @@
-"""A plain U-Net of residual blocks: 3×3 convolutions, ReLU, added skips; no norm and no pooling over the picture.
+"""A plain U-Net of residual blocks: 3×3 convolutions, ReLU or a leaky one, added skips; no norm, no pooling over all.
 
 Quick on a CPU because everything is a dense convolution, at half the resolution or less where pixels are unshuffled
 before it. Only head and tail have biases, so that what lies between scales with its input.
@@ -15,17 +15,19 @@ from torch import Tensor, nn
 
 
 class Block(nn.Module):
-    def __init__(self, width: int) -> None:
+    def __init__(self, width: int, leak: float = 0.0) -> None:
         super().__init__()
+        self.leak = leak
         self.first = nn.Conv2d(width, width, 3, padding=1, bias=False)
         self.second = nn.Conv2d(width, width, 3, padding=1, bias=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        return x + self.second(F.relu(self.first(x)))
+        inner = self.first(x)
+        return x + self.second(F.leaky_relu(inner, self.leak) if self.leak else inner.relu())
 
 
-def blocks(width: int, count: int) -> nn.Sequential:
-    return nn.Sequential(*(Block(width) for _ in range(count)))
+def blocks(width: int, count: int, leak: float = 0.0) -> nn.Sequential:
+    return nn.Sequential(*(Block(width, leak) for _ in range(count)))
 
 
 class ResidualUNet(nn.Module):
@@ -39,9 +41,11 @@ class ResidualUNet(nn.Module):
         down: Sequence[int] | None = None,
         up: Sequence[int] | None = None,
         bias: bool = True,
+        leak: float = 0.0,
     ) -> None:
         """`down` and `up`: blocks on every level, from the finest; one each where nothing is said. `bias`: of head and
-        tail."""
+        tail. `leak`: how much of what is negative passes a block; where nothing does, a channel that is never positive
+        learns nothing any more."""
         super().__init__()
         self.multiple = 2 ** (len(widths) - 1)
         self.head = nn.Conv2d(inputs, widths[0], 3, padding=1, bias=bias)
@@ -53,8 +57,8 @@ class ResidualUNet(nn.Module):
         self.grow = nn.ModuleList(nn.ConvTranspose2d(coarse, fine, 2, 2, bias=False) for fine, coarse in levels)
         falling = zip(widths, down or [1] * len(widths), strict=True)
         rising = zip(widths[:-1], up or [1] * len(levels), strict=True)
-        self.down = nn.ModuleList(blocks(width, count) for width, count in falling)
-        self.up = nn.ModuleList(blocks(width, count) for width, count in rising)
+        self.down = nn.ModuleList(blocks(width, count, leak) for width, count in falling)
+        self.up = nn.ModuleList(blocks(width, count, leak) for width, count in rising)
 
     def forward(self, x: Tensor) -> Tensor:
         answer: Tensor = self.tail(self.features(x))

@@ -22,11 +22,14 @@ LEAST = 1e-6  # variance, white is 1
 class ScoreUNet(nn.Module):
     """(B, C, H, W) -> the same shape, in units of 1 / white; sides are multiples of `multiple`."""
 
-    def __init__(self, colours: int = 3, widths: Sequence[int] = (32, 64, 128, 256), blocks: int = 1) -> None:
-        """`blocks`: on every level, down and up."""
+    def __init__(
+        self, colours: int = 3, widths: Sequence[int] = (32, 64, 128, 256), blocks: int = 1, leak: float = 0.0
+    ) -> None:
+        """`blocks`: on every level, down and up; `leak` of each."""
         super().__init__()
         planes = colours * HALF**2
-        self.trunk = ResidualUNet(planes, planes, widths, [blocks] * len(widths), [blocks] * (len(widths) - 1), False)
+        down, up = [blocks] * len(widths), [blocks] * (len(widths) - 1)
+        self.trunk = ResidualUNet(planes, planes, widths, down, up, bias=False, leak=leak)
         self.multiple = HALF * self.trunk.multiple
         self.spread = nn.Conv2d(widths[0], planes, 3, padding=1, bias=False)
         with torch.no_grad():  # so that scores begin small and of the right size

@@ -17,8 +17,9 @@ from denoise import zoo
 from denoise.atomic import atomic
 from denoise.errors import UserError
 from denoise.methods.method import Method
+from denoise.onnx.harm import bearable
 from denoise.onnx.label import OPSET, controls, label, shaped_inputs
-from denoise.onnx.precision import PRECISIONS, Observed, halved, quantised, watched
+from denoise.onnx.precision import PRECISIONS, Observed, halved, possible, quantised, watched
 from denoise.onnx.session import refuse_without_graph
 from denoise.onnx.verify import noisy_again, signal, verify
 from denoise.restorer import Facts, unknown
@@ -103,8 +104,12 @@ def shorten(model: Any, card: Card, precision: str, restorer: zoo.TorchRestorer,
     """The numbers in it."""
     if precision == "fp16":
         halved(model)
-    if precision == "int8" and not quantised(model, observed(restorer, pieces)):
+    if precision == "int8" and not quantised(model, ranges_for(model, restorer, pieces)):
         raise UserError(f"{card.name}: nothing in it can be computed in int8; use --precision fp16.")
+
+
+def ranges_for(model: Any, restorer: zoo.TorchRestorer, pieces: Sequence[Tensor]) -> Observed:
+    return bearable(restorer, pieces, possible(model, observed(restorer, pieces)))
 
 
 def observed(restorer: zoo.TorchRestorer, pieces: Sequence[Tensor]) -> Observed:

@@ -2,7 +2,7 @@
 
 Only products with weights are shortened, which is where time and memory go; transforms, norms, running means and what
 is added up stay in 32 bits, and so do inputs and outputs. For int8 the range of what goes in and comes out of each
-product is observed beforehand, on pieces of signals (static quantisation).
+product is observed beforehand, on pieces of signals (static quantisation), and `harm` says which of them bear it.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -25,7 +25,6 @@ WHOLE = ("Conv", "MatMul")  # what ONNX Runtime computes in whole numbers
 LEVELS = 255  # of what goes in and comes out
 WEIGHT_LEVELS = 64  # to each side: two such products fit into 16 bits on every processor
 LEAST_SCALE = 1e-9
-CLEAR_DB = 30.0  # that signals are to be above their rounding; products of others stay in 32 bits
 
 
 @dataclass
@@ -54,13 +53,23 @@ class Range:
     def zero(self) -> np.uint8:
         return np.uint8(round(-self.low / float(self.scale)))
 
+    def rounded(self, values: Tensor) -> Tensor:
+        """As they come back."""
+        step, zero = float(self.scale), int(self.zero)
+        return ((values / step).round().clamp(-zero, LEVELS - zero)) * step
 
-@dataclass(frozen=True)
+
+@dataclass
 class Seen:
-    """What went in and came out of a module with those weights."""
+    """What went in and came out of a module with those weights; where `rounds_both`, what comes out is rounded too."""
 
-    put: Range
-    got: Range
+    rounds_both: bool
+    put: Range = field(default_factory=Range)
+    got: Range = field(default_factory=Range)
+
+    @property
+    def clear_db(self) -> float:
+        return min(side.clear_db for side in ([self.put, self.got] if self.rounds_both else [self.put]))
 
 
 Observed = dict[bytes, Seen]
@@ -82,8 +91,7 @@ def fingerprint(weights: Floats) -> bytes:
 def watched(whole: nn.Module) -> Iterator[Observed]:
     """Filled while the modules are run."""
     seen: Observed = {}
-    modules = [module for module in whole.modules() if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Linear))]
-    handles = [module.register_forward_hook(watcher(module, seen)) for module in modules]
+    handles = [module.register_forward_hook(watcher(module, seen)) for module in multiplying(whole)]
     try:
         yield seen
     finally:
@@ -91,11 +99,20 @@ def watched(whole: nn.Module) -> Iterator[Observed]:
             handle.remove()
 
 
+def multiplying(whole: nn.Module) -> list[Any]:
+    """Modules that may become products in whole numbers."""
+    return [module for module in whole.modules() if isinstance(module, (nn.Conv1d, nn.Conv2d, nn.Linear))]
+
+
+def key_of(module: Any) -> bytes:
+    return fingerprint(module.weight.detach().cpu().numpy())
+
+
 def watcher(module: Any, seen: Observed) -> Callable[..., None]:
-    key = fingerprint(module.weight.detach().cpu().numpy())
-    mine = seen.setdefault(key, Seen(Range(), Range()))
+    key = key_of(module)
 
     def watch(_: nn.Module, put: tuple[Tensor, ...], got: Tensor) -> None:
+        mine = seen.setdefault(key, Seen(rounds_both=not isinstance(module, nn.Linear)))
         mine.put.see(put[0])
         mine.got.see(got)
 
@@ -142,19 +159,18 @@ def half_weight(model: Any, value: Any) -> Any:
 
 
 def quantised(model: Any, seen: Observed) -> int:
-    """Every product whose ranges were observed in int8; the number of them."""
+    """Every product whose ranges are given in int8; the number of them."""
     found = [(node, weight_of(node)) for node in products(model) if node.op_type in WHOLE]
     known = [(node, weight, seen[key]) for node, weight in found if (key := fingerprint(weight)) in seen]
-    known = [(node, weight, ranges) for node, weight, ranges in known if clear(node, ranges)]
     for number, (node, weight, ranges) in enumerate(known):
         quantise(model, node, weight, ranges, f"whole{number}")
     return len(known)
 
 
-def clear(node: Any, ranges: Seen) -> bool:
-    """Whether rounding does little harm to what goes in, and to what comes out where that is rounded as well."""
-    sides = [ranges.put, ranges.got] if node.op_type == "Conv" else [ranges.put]
-    return min(side.clear_db for side in sides) >= CLEAR_DB
+def possible(model: Any, seen: Observed) -> Observed:
+    """Those of which the graph has a product that can be computed in whole numbers."""
+    there = {fingerprint(weight_of(node)) for node in products(model) if node.op_type in WHOLE}
+    return {key: ranges for key, ranges in seen.items() if key in there}
 
 
 def weight_of(node: Any) -> Floats:
@@ -165,9 +181,8 @@ def weight_of(node: Any) -> Floats:
 def quantise(model: Any, node: Any, weight: Floats, ranges: Seen, name: str) -> None:
     """There and back: the signal, the weights, the bias, the result. The runtime makes one step of all of them."""
     axis = 0 if node.op_type == "Conv" else weight.ndim - 1
-    others = tuple(other for other in range(weight.ndim) if other != axis)
-    scales = np.maximum(np.abs(weight).max(others, keepdims=True) / WEIGHT_LEVELS, LEAST_SCALE).astype(np.float32)
-    levels, steps = np.rint(weight / scales).astype(np.int8), scales.ravel()
+    levels, scales = whole(weight, axis)
+    steps = scales.ravel()
     put = before(node, node.inputs[0], there_and_back(model, f"{name}.put", ranges.put), f"{name}.put")
     node.replace_input_with(0, put)
     node.replace_input_with(1, whole_weight(model, node, f"{name}.weight", levels, steps, axis))
@@ -177,6 +192,13 @@ def quantise(model: Any, node: Any, weight: Floats, ranges: Seen, name: str) -> 
             bias = np.rint(node.inputs[2].const_value.numpy() / steps).astype(np.int32)
             node.replace_input_with(2, whole_weight(model, node, f"{name}.bias", bias, steps, 0))
         after(node, there_and_back(model, f"{name}.got", ranges.got), f"{name}.got")
+
+
+def whole(weight: Floats, axis: int) -> tuple[NDArray[np.int8], Floats]:
+    """Weights and their unit, one along that axis for each of what comes out."""
+    others = tuple(other for other in range(weight.ndim) if other != axis)
+    scales = np.maximum(np.abs(weight).max(others, keepdims=True) / WEIGHT_LEVELS, LEAST_SCALE).astype(np.float32)
+    return np.rint(weight / scales).astype(np.int8), scales
 
 
 def there_and_back(model: Any, name: str, seen: Range) -> list[Step]:
