@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from denoise.methods.method import Live, Method, method
 from denoise.networks.loudness import worse_by
-from denoise.networks.subband import Network, State, running_mean
+from denoise.networks.subband import Network, State, running_mean, sum_of
 from denoise.signals import Kind
 
 RATE = 16_000
@@ -156,7 +156,7 @@ class Subband(Method):
 
     def compressed(self, spectra: Tensor, level: Tensor, heard: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(n, B, 257, 3): re, im and magnitude, relative to their running level; that level; frames so far."""
-        power = spectra.square().sum(-1, keepdim=True).clamp(min=LEAST)  # a sum with it is lost in a graph
+        power = (spectra * spectra).sum(-1, keepdim=True).clamp(min=LEAST)  # a sum with it is lost in a graph
         magnitude = power ** (POWER / 2)
         count = heard + torch.arange(1, spectra.shape[0] + 1, dtype=heard.dtype, device=heard.device)
         share = (1 / count).clamp(min=1 - math.exp(-HOP / RATE / LEVEL_S))[:, None]
@@ -227,12 +227,13 @@ def inverse() -> Tensor:
 def filtered(spectra: Tensor, filters: Tensor) -> Tensor:
     """Every frame as a sum over itself and those before: (n + taps - 1, B, 257, 2), (n, B, 257, taps, 2)."""
     count, taps = filters.shape[0], filters.shape[3]
-    total = torch.zeros_like(filters[:, :, :, 0])
+    res, ims = [], []
     for tap in range(taps):
         re, im = spectra[taps - 1 - tap :][:count].unbind(-1)
         a, b = filters[:, :, :, tap].unbind(-1)
-        total = total + torch.stack([a * re - b * im, a * im + b * re], -1)
-    return total
+        res.append(a * re - b * im)
+        ims.append(a * im + b * re)
+    return torch.stack([sum_of(res), sum_of(ims)], -1)
 
 
 def ratio_db(restored: Tensor, clean: Tensor) -> Tensor:

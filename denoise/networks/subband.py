@@ -135,7 +135,7 @@ class Memory(nn.Module):
     def forward(self, x: Tensor, conv: Tensor, band: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         known = torch.cat([conv, self.norm(x)])
         count = x.shape[0]
-        seen = sum_of([known[k : k + count] * self.taps[k] for k in range(3)])
+        seen = sum_of([known[k : k + count] * as_wide(self.taps[k], known) for k in range(3)])
         z, g, o = self.gates.parts(seen, 3)
         h = remembered(z, g, band)
         return x + self.back(h * F.silu(o)), known[count:], h[-1]
@@ -156,7 +156,7 @@ class Across(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         bands = x.shape[2]
         padded = F.pad(self.norm(x), (0, 0, self.reach, self.reach))
-        seen = sum_of([padded[:, :, k : k + bands] * self.taps[k] for k in range(2 * self.reach + 1)])
+        seen = sum_of([padded[:, :, k : k + bands] * as_wide(self.taps[k], x) for k in range(2 * self.reach + 1)])
         value, gate = self.open.parts(seen, 2)
         y: Tensor = x + self.close(value * F.silu(gate))
         return y
@@ -171,6 +171,8 @@ class Norm(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         x = x.float()
+        if torch.compiler.is_exporting():  # as ONNX Runtime knows it, which then makes one step of it
+            return x / (x.pow(2).mean(-1, keepdim=True) + 1e-5).sqrt() * self.gain
         return x * torch.rsqrt((x * x).mean(-1, keepdim=True) + 1e-5) * self.gain
 
 
@@ -194,6 +196,11 @@ def applied(weight: Tensor, bias: Tensor, x: Tensor) -> Tensor:
     if not torch.compiler.is_exporting():
         return F.linear(x, weight, bias)
     return F.linear(x.flatten(0, -2), weight, bias).unflatten(0, x.shape[:-1])
+
+
+def as_wide(weights: Tensor, x: Tensor) -> Tensor:
+    """(C,), or in a graph (F, C) for an x of (T, B, F, C): ONNX Runtime multiplies long rows three times as fast."""
+    return weights.expand(x.shape[2:]) if torch.compiler.is_exporting() else weights
 
 
 def sum_of(parts: list[Tensor]) -> Tensor:
