@@ -19,14 +19,11 @@ from denoise.errors import CANNOT_READ, Cancelled, UserError
 from denoise.noise_cli import app as noise  # typer alone: what its commands need, they import themselves
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from denoise.batch.plan import Plan
     from denoise.batch.recipe import Recipe
     from denoise.measure.draws import Draws
     from denoise.measure.noise_map import NoiseMap
     from denoise.report import Report
-    from denoise.zoo import Card
 
 EXTRAS = {"gradio": "web", "pesq": "scores", "speechmos": "scores", "onnx": "export", "onnxscript": "export"}
 EXTRAS |= {"onnxruntime": "cpu", "matplotlib": "fit", "skimage": "peers", "bm3d": "peers"}
@@ -81,7 +78,9 @@ Inputs = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
 ModelName = Annotated[str, typer.Option("--model", "-m", help="auto, a model's name, or its folder.")]
-EngineName = Annotated[str, typer.Option("--engine", help="torch or onnx.")]
+EngineName = Annotated[
+    str, typer.Option("--engine", help="torch, onnx, or int8: ONNX Runtime in whole numbers, for processors.")
+]
 Settings = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KNOB=VALUE", help="Turn a knob of the model; `denoise models NAME` lists them."),
@@ -444,6 +443,8 @@ def export(
     if live:
         graph = export_live(card, out, precision)
     else:
+        from denoise.measure.pieces import pieces_for
+
         pieces = pieces_for(card, calibrate) if precision == "int8" else ()
         graph = export_model(card, out, precision, pieces, size_of(static))
     print(graph)
@@ -468,13 +469,6 @@ def size_of(text: str | None) -> tuple[int, ...] | None:
     if not all(side.isdecimal() for side in sides):
         raise UserError(f"--static {text}: HEIGHTxWIDTH or a number of samples is wanted, as in 480x640.")
     return tuple(int(side) for side in sides)
-
-
-def pieces_for(card: Card, folder: Path | None) -> list[Tensor]:
-    from denoise.measure.pieces import SAMPLES, pieces_of
-    from denoise.zoo import facts_of, method_of
-
-    return pieces_of(folder or SAMPLES, facts_of(card, method_of(card)))
 
 
 @app.command("app")

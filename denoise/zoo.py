@@ -8,7 +8,7 @@ import tomllib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from denoise.errors import UserError
 from denoise.restorer import Facts, Restorer, unknown
@@ -19,7 +19,9 @@ if TYPE_CHECKING:
 
     from denoise.methods.method import Method
 
-Engine = Literal["torch", "onnx"]
+Engine = Literal["torch", "onnx", "int8"]  # int8: ONNX Runtime in whole numbers of 8 bits
+ENGINES: tuple[Engine, ...] = get_args(Engine)
+PRECISION = {"onnx": "fp32", "int8": "int8"}  # of the graph
 HERE = Path(__file__).resolve().parent
 CARD = "model.toml"
 WEIGHTS = "weights.safetensors"
@@ -113,14 +115,21 @@ def default_for(kind: Kind) -> Card:
 def load(name: str | Card, engine: Engine = "torch", device: str = "auto") -> Restorer:
     """A restorer ready to be called."""
     card = name if isinstance(name, Card) else find(name)
-    if engine == "onnx":
-        from denoise.onnx.session import OnnxRestorer
+    if engine == "torch":
+        from denoise.devices import chosen
 
-        session: Restorer = OnnxRestorer.of(card, device)
-        return session
-    from denoise.devices import chosen
+        return TorchRestorer.of(card).to(chosen(device))
+    from denoise.onnx.session import OnnxRestorer
 
-    return TorchRestorer.of(card).to(chosen(device))
+    session: Restorer = OnnxRestorer.of(card, device, PRECISION[engine])
+    return session
+
+
+def engine_named(name: str) -> Engine:
+    for engine in ENGINES:
+        if name == engine:
+            return engine
+    raise UserError(unknown("engine", name, list(ENGINES), "there are"))
 
 
 def method_of(card: Card) -> Method:

@@ -419,7 +419,7 @@ def written(blend_graph: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     names: list[str] = []
 
-    def write(card: zoo.Card, target: Path) -> None:
+    def write(card: zoo.Card, target: Path, *_: object) -> None:
         graph = onnx.load(blend_graph)
         onnx.helper.set_model_props(graph, label(card, zoo.TorchRestorer.of(card).facts))
         target.parent.mkdir(parents=True, exist_ok=True)

@@ -132,7 +132,7 @@ def test_products_in_loops_are_shortened_too(tmp_path: Path) -> None:
 
 def test_what_rounding_would_harm_stays(card: zoo.Card, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(harm, "BUDGET_DB", -1.0)
-    with pytest.raises(UserError, match=r"^smooth: nothing in it can be computed in int8; use --precision fp16\.$"):
+    with pytest.raises(UserError, match=r"^smooth: nothing in it can be computed in int8; fp16 and fp32 are there"):
         export.export_model(card, tmp_path / "kit", "int8", [waves(64, 80)])
     assert not list((tmp_path / "kit").iterdir())
 
@@ -219,6 +219,43 @@ def test_ranges_are_those_that_were_seen() -> None:
     noise = precision.Range()
     noise.see(seeds.uniform_like(torch.zeros(100_000), 0) - 0.5)
     assert noise.clear_db == pytest.approx(20 * math.log10(255), abs=0.1), "one part in 255, evenly spread"
+
+
+# As an engine
+
+
+@pytest.fixture
+def eight(card: zoo.Card, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OnnxRestorer:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    loaded = zoo.load(card, "int8")
+    assert isinstance(loaded, OnnxRestorer)
+    return loaded
+
+
+def test_an_engine_of_whole_numbers_is_made_once_beside_the_other(
+    eight: OnnxRestorer, card: zoo.Card, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert (eight.engine, eight.device) == ("int8", "cpu")
+    assert said_by(eight.session)["precision"] == "int8"
+    assert zoo.load(card, "onnx", "cpu").engine == "onnx"
+    monkeypatch.setattr(export, "write_graph", lambda *_: pytest.fail("it is there already"))
+    assert len(list(eight.graph.parent.iterdir())) == 2
+    assert zoo.load(card, "int8", "cpu").engine == "int8"
+
+
+def test_it_is_near_and_not_the_same(eight: OnnxRestorer, card: zoo.Card) -> None:
+    apart = (eight(waves(50, 60)) - zoo.load(card, device="cpu")(waves(50, 60))).abs().max()
+    assert 0 < apart < 2e-2
+
+
+def test_whole_numbers_are_for_processors(card: zoo.Card) -> None:
+    with pytest.raises(UserError, match="--engine int8 is for processors, not for cuda"):
+        zoo.load(card, "int8", "cuda")
+
+
+def test_another_engine_is_refused() -> None:
+    with pytest.raises(UserError, match="Unknown engine 'int4'; did you mean int8"):
+        zoo.engine_named("int4")
 
 
 # What is refused

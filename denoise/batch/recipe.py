@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 AUTO = "auto"
 LARGEST_SEED = 2**63 - 1  # what compiled code counts to
 MOST_PASSES = 8  # as many ways as a picture can be turned and mirrored
-ENGINES = ("torch", "onnx")
 MAKING = "Making the ONNX graph of {}, which is done once: seconds, or for a diffusion some minutes."
 Say = Callable[[str], None]
 
@@ -40,8 +39,7 @@ class Recipe:
     passes: int = 1  # over a picture, each of it turned or mirrored another way
 
     def __post_init__(self) -> None:
-        if self.engine not in ENGINES:
-            raise UserError(unknown("engine", self.engine, list(ENGINES), "there are"))
+        zoo.engine_named(self.engine)
         if not 0 <= self.strength <= 1:
             raise UserError(f"Strength {self.strength:g} is out of range: choose from 0 to 1.")
         refuse_seed(self.seed)
@@ -139,13 +137,13 @@ def parsed(knobs: Mapping[str, str], facts: Facts) -> dict[str, float]:
 
 def loaded(recipe: Recipe, kind: Kind, say: Say | None) -> Restorer:
     card = recipe.card(kind)
-    if recipe.engine != "onnx":
-        return zoo.load(card, "torch", recipe.device)
-    from denoise.onnx.session import to_be_made
+    engine = zoo.engine_named(recipe.engine)
+    if engine != "torch":
+        from denoise.onnx.session import to_be_made
 
-    if say and to_be_made(card):
-        say(MAKING.format(card.name))
-    return zoo.load(card, "onnx", recipe.device)
+        if say and to_be_made(card, zoo.PRECISION[engine]):
+            say(MAKING.format(card.name))
+    return zoo.load(card, engine, recipe.device)
 
 
 def readied(recipe: Recipe, kind: Kind, restorer: Restorer) -> Ready:

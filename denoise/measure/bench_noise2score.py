@@ -112,7 +112,7 @@ def summary(results: list[tuple[Pair, Found]]) -> Row:
 def ways_of(wish: Wish) -> dict[str, Way]:
     card, device = zoo.find(wish.model or "noise2score"), chosen(wish.device)
     single, double = (Scorer.of(card, device, precision) for precision in (torch.float32, torch.float64))
-    restorer = zoo.load(card, "onnx" if wish.engine == "onnx" else "torch", wish.device)
+    restorer = zoo.load(card, zoo.engine_named(wish.engine), wish.device)
     return peers(wish) | {
         "known": partial(told, restorer),
         "known, 8 passes": partial(told, restorer, passes=8),

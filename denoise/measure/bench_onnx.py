@@ -18,7 +18,7 @@ from denoise import zoo
 from denoise.errors import UserError
 from denoise.measure.bench import Row, Wish
 from denoise.measure.first_result import seconds_until
-from denoise.measure.pieces import SAMPLES, pieces_of
+from denoise.measure.pieces import pieces_for
 from denoise.onnx.export import export_model
 from denoise.onnx.precision import PRECISIONS
 from denoise.onnx.session import OnnxRestorer, no_graph
@@ -52,15 +52,11 @@ def cards_of(wish: Wish) -> list[Card]:
 def made_graph(card: Card, precision: str, folder: Path, wish: Wish) -> Restorer | None:
     """None, and why is told, where it is not exact enough."""
     try:
-        pieces = pieces_for(card, wish) if precision == "int8" else []
+        pieces = pieces_for(card, wish.data) if precision == "int8" else []
         return OnnxRestorer.opened(export_model(card, folder, precision, pieces), card, "cpu")
     except UserError as why:
         wish.tell(str(why))
         return None
-
-
-def pieces_for(card: Card, wish: Wish) -> list[Tensor]:
-    return pieces_of(wish.data or SAMPLES, zoo.facts_of(card, zoo.method_of(card)))
 
 
 def row_of(card: Card, size: tuple[int, ...], engines: dict[str, Restorer], runs: int) -> Row:

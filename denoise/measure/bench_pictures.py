@@ -229,7 +229,7 @@ def slow(noise: str, wish: Wish) -> dict[str, Method]:
 
 def models_of(wish: Wish) -> dict[str, Method]:
     """The picture models of the zoo; or the one that was asked for, with all passes too where it takes them."""
-    engine: zoo.Engine = "onnx" if wish.engine == "onnx" else "torch"
+    engine = zoo.engine_named(wish.engine)
     if wish.model is None:
         cards = [card for card in zoo.cards().values() if card.kind == "picture"]
         return {card.name: partial(restored, zoo.load(card, engine, wish.device)) for card in cards}

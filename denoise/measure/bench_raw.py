@@ -336,7 +336,7 @@ def cards_of(wish: Wish) -> list[zoo.Card]:
 
 
 def models_of(cards: list[zoo.Card], wish: Wish) -> dict[str, Method]:
-    engine: zoo.Engine = "onnx" if wish.engine == "onnx" else "torch"
+    engine = zoo.engine_named(wish.engine)
     methods: dict[str, Method] = {}
     for card in cards:
         restorer = zoo.load(card, engine, wish.device)

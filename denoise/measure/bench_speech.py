@@ -122,7 +122,7 @@ def opened(path: Path) -> Sound:
 def models_of(wish: Wish) -> dict[str, Restorer]:
     """The sound models of the zoo, or the one that was asked for."""
     cards = [zoo.find(wish.model)] if wish.model else [card for card in zoo.cards().values() if card.kind == "audio"]
-    engine: zoo.Engine = "onnx" if wish.engine == "onnx" else "torch"
+    engine = zoo.engine_named(wish.engine)
     return {card.name: zoo.load(card, engine, wish.device) for card in cards}
 
 

@@ -11,7 +11,7 @@ from denoise.errors import UserError
 from denoise.media.find import NAMES, kind_of
 from denoise.restorer import Facts
 from denoise.signals import Kind
-from denoise.zoo import HERE
+from denoise.zoo import HERE, Card, facts_of, method_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,6 +20,11 @@ SAMPLES = HERE.parent / "samples"
 SECONDS = 4
 SIDE = 192  # px
 MOST = 16  # files
+
+
+def pieces_for(card: Card, folder: Path | None) -> list[Tensor]:
+    """Of that folder, or of the samples."""
+    return pieces_of(folder or SAMPLES, facts_of(card, method_of(card)))
 
 
 def pieces_of(folder: Path, facts: Facts) -> list[Tensor]:

@@ -23,8 +23,6 @@ GRAPH = "model.onnx"  # in a model's folder
 class OnnxRestorer:
     """One batch is restored item by item; a survey is what the graph says of the pieces it is shown."""
 
-    engine: Engine = "onnx"
-
     def __init__(self, graph: Path, facts: Facts, session: Any, threads: int, wish: str = "cpu") -> None:
         self.graph, self.facts, self.session, self.threads, self.wish = graph, facts, session, threads, wish
         self.inputs = {put.name: put for put in session.get_inputs()}
@@ -33,11 +31,12 @@ class OnnxRestorer:
         self.measured = made.measured if made.measures else None
 
     @classmethod
-    def of(cls, card: Card, device: str = "auto", threads: int | None = None) -> OnnxRestorer:
+    def of(cls, card: Card, device: str = "auto", precision: str = "fp32", threads: int | None = None) -> OnnxRestorer:
         """The model's graph: the one in its folder, else one that is made once and kept."""
         refuse_without_graph(card)
         onnxruntime()
-        return cls.opened(graph_of(card), card, device, threads)
+        device = on_processor(device) if precision == "int8" else device
+        return cls.opened(graph_of(card, precision), card, device, threads)
 
     @classmethod
     def opened(cls, graph: Path, card: Card, device: str = "auto", threads: int | None = None) -> OnnxRestorer:
@@ -46,6 +45,10 @@ class OnnxRestorer:
         threads = threads or torch.get_num_threads()  # which follows OMP_NUM_THREADS
         session = session_on(graph, device, threads)
         return cls(graph, facts_in(said_by(session), card), session, threads, device)
+
+    @property
+    def engine(self) -> Engine:
+        return "int8" if said_by(self.session).get("precision") == "int8" else "onnx"
 
     @property
     def providers(self) -> list[str]:
@@ -179,9 +182,17 @@ def refuse_without_graph(card: Card) -> None:
 # Where the graph is
 
 
-def graph_of(card: Card) -> Path:
+def on_processor(device: str) -> str:
+    if device not in ("auto", "cpu"):
+        raise UserError(f"--engine int8 is for processors, not for {device}: leave --device out, or use --engine onnx.")
+    return "cpu"
+
+
+def graph_of(card: Card, precision: str) -> Path:
     shipped = card.folder / GRAPH
-    return shipped if shipped.is_file() and belongs(shipped, card) else made_once(card)
+    if precision == "fp32" and shipped.is_file() and belongs(shipped, card):
+        return shipped
+    return made_once(card, precision)
 
 
 def belongs(graph: Path, card: Card) -> bool:
@@ -189,22 +200,25 @@ def belongs(graph: Path, card: Card) -> bool:
     return said_by(session_on(graph, "cpu", 1)).get("model") == model_digest(card)
 
 
-def made_once(card: Card) -> Path:
-    kept = kept_graph(card)
+def made_once(card: Card, precision: str) -> Path:
+    kept = kept_graph(card, precision)
     if not kept.is_file():
+        from denoise.measure.pieces import pieces_for
         from denoise.onnx.export import write_graph
 
-        write_graph(card, kept)
+        write_graph(card, kept, precision, pieces_for(card, None) if precision == "int8" else ())
     return kept
 
 
-def to_be_made(card: Card) -> bool:
+def to_be_made(card: Card, precision: str) -> bool:
     """Whether a graph has to be made first, which takes a diffusion minutes."""
-    return not (no_graph(card) or (card.folder / GRAPH).is_file() or kept_graph(card).is_file())
+    shipped = precision == "fp32" and (card.folder / GRAPH).is_file()
+    return not (no_graph(card) or shipped or kept_graph(card, precision).is_file())
 
 
-def kept_graph(card: Card) -> Path:
-    return cache_folder() / f"{card.name}-{model_digest(card)[:12]}-{code_digest()[:12]}.onnx"
+def kept_graph(card: Card, precision: str) -> Path:
+    digests = f"{model_digest(card)[:12]}-{code_digest()[:12]}"
+    return cache_folder() / f"{card.name}-{digests}{'' if precision == 'fp32' else '-' + precision}.onnx"
 
 
 def cache_folder() -> Path:
