@@ -6,7 +6,7 @@ those are taken whose signals are well above their rounding.
 
 from __future__ import annotations
 
-import math
+import statistics
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from denoise.onnx.precision import Observed, Seen, key_of, multiplying, whole
-from denoise.onnx.verify import noisy_again
+from denoise.onnx.verify import lost_db, noisy_again
 from denoise.zoo import TorchRestorer
 
 BUDGET_DB = 0.08  # harms add up, roughly
@@ -54,8 +54,7 @@ def harm_db(restorer: TorchRestorer, module: Any, ranges: Seen, pairs: Pairs, ex
     """What PSNR loses by it alone; what it wins is chance."""
     with in_whole_numbers(module, ranges):
         errors = errors_of(restorer, pairs)
-    losses = [10 * math.log10(max(error, 1e-12) / max(true, 1e-12)) for error, true in zip(errors, exact, strict=True)]
-    return max(sum(losses) / len(losses), 0.0)
+    return max(statistics.fmean(map(lost_db, errors, exact)), 0.0)
 
 
 def errors_of(restorer: TorchRestorer, pairs: Pairs) -> list[float]:

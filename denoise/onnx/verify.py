@@ -70,7 +70,12 @@ def loss_db(ours: Restorer, theirs: Restorer, pieces: Sequence[Tensor]) -> float
 def one_loss_db(ours: Restorer, theirs: Restorer, piece: Tensor) -> float:
     noisy, clean = noisy_again(theirs, piece, FRESH)
     mine, true = (float((made(noisy) - clean).square().mean()) for made in (ours, theirs))
-    return 10 * math.log10(max(mine, 1e-12) / max(true, 1e-12)) if math.isfinite(mine) else math.inf
+    return lost_db(mine, true)
+
+
+def lost_db(error: float, exact: float) -> float:
+    """By how much larger a mean squared error is."""
+    return 10 * math.log10(max(error, 1e-12) / max(exact, 1e-12)) if math.isfinite(error) else math.inf
 
 
 def noisy_again(restorer: Restorer, piece: Tensor, seed: int) -> tuple[Tensor, Tensor]:
