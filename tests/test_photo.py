@@ -351,8 +351,8 @@ def test_skin_is_not_made_wax() -> None:
     ):
         restored = restore_picture(noisy_photo.page(0).picture, shipped, Options())
         ours, true = (fine_structure(np.asarray(pixels)) for pixels in (restored, clean_photo.page(0).picture.pixels))
-    assert 0.8 < ours.std() / true.std() < 1.1
-    assert np.corrcoef(ours.ravel(), true.ravel())[0, 1] > 0.75
+    assert 0.7 < ours.std() / true.std() < 1.1
+    assert np.corrcoef(ours.ravel(), true.ravel())[0, 1] > 0.78
 
 
 def fine_structure(pixels: np.ndarray) -> np.ndarray:
