@@ -21,7 +21,8 @@ RANGES = {
     "raw": "planes R, G1, G2, B of the mosaic; 0 is black and 1 is white, nothing cut off below or above",
 }
 RATE_HZ = 48_000.0  # of restorers that work at any rate, where nothing is said
-MAKERS = ("seeds.py", "methods", "networks", "processes", "onnx")  # whose code decides what a graph computes
+# whose code decides what a graph computes
+MAKERS = ("seeds.py", "methods", "networks", "processes", "onnx", "measure/pieces.py")
 
 
 def controls(facts: Facts) -> dict[str, float]:

@@ -59,7 +59,7 @@ class Range:
         return ((values / step).round().clamp(-zero, LEVELS - zero)) * step
 
 
-@dataclass
+@dataclass(frozen=True)
 class Seen:
     """What went in and came out of a module with those weights; where `rounds_both`, what comes out is rounded too."""
 
