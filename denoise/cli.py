@@ -443,7 +443,7 @@ def export(
     if live:
         graph = export_live(card, out, precision)
     else:
-        from denoise.measure.pieces import pieces_for
+        from denoise.onnx.pieces import pieces_for
 
         pieces = pieces_for(card, calibrate) if precision == "int8" else ()
         graph = export_model(card, out, precision, pieces, size_of(static))

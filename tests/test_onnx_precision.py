@@ -27,8 +27,8 @@ onnx = pytest.importorskip("onnx", reason="onnx is not installed")
 pytest.importorskip("onnxscript", reason="the exporter is not installed")
 
 from denoise.measure.first_result import seconds_until  # noqa: E402
-from denoise.measure.pieces import SIDE, pieces_of  # noqa: E402
 from denoise.onnx import export, harm, precision, verify  # noqa: E402
+from denoise.onnx.pieces import SIDE, pieces_of  # noqa: E402
 from denoise.onnx.session import OnnxRestorer, said_by  # noqa: E402
 
 pytestmark = pytest.mark.timeout(600)
@@ -166,6 +166,16 @@ def test_what_does_harm_stays_and_the_rest_does_not() -> None:
     assert not harm.bearable(restorer, pieces, seen)
 
 
+def test_what_one_piece_wins_by_chance_makes_up_for_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    restorer, _, seen = tried(SmoothTwice())
+    ((key, ranges), *_) = seen.items()
+    first = restorer.method.get_submodule("first")
+    assert precision.key_of(first) == key
+    monkeypatch.setattr(harm, "errors_of", lambda *_: [1.0, 4.0])
+    found = harm.harm_db(restorer, first, ranges, [], [2.0, 2.0])
+    assert found == pytest.approx(10 * math.log10(2)), "half of the error in one piece and twice in another"
+
+
 def test_most_work_for_least_harm_comes_first() -> None:
     harms, work = {b"a": 0.0, b"b": 0.05, b"c": 0.05, b"d": 1.0}, {b"a": 1.0, b"b": 1.0, b"c": 9.0, b"d": 1e6}
     assert list(harm.affordable(harms, work)) == [b"a", b"c"]
@@ -300,6 +310,15 @@ def test_the_loss_is_that_of_the_peak_signal_to_noise_ratio() -> None:
     found = verify.loss_db(Off(before**0.5), Off(0), pieces[:1])
     assert found == pytest.approx(10 * math.log10(2), abs=0.2), "as much error again"
     assert verify.loss_db(Off(math.nan), Off(0), pieces) == math.inf
+
+
+def test_noise_is_put_back_where_it_was() -> None:
+    piece = waves(60, 70)
+    piece[..., :30, :] = Off(0)(piece)[..., :30, :]
+    noisy, clean = verify.noisy_again(Off(0), piece, 1)
+    assert torch.allclose((noisy - clean).abs(), (piece - clean).abs().clamp(min=verify.LEAST_NOISE), atol=1e-6)
+    assert 0.4 < float((noisy > clean).float().mean()) < 0.6
+    assert not torch.equal(noisy, verify.noisy_again(Off(0), piece, 2)[0])
 
 
 def test_another_precision_is_refused(card: zoo.Card, tmp_path: Path) -> None:

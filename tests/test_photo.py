@@ -16,7 +16,6 @@ from torch.utils.flop_counter import FlopCounterMode
 from denoise import seeds, zoo
 from denoise.measure.comparison import compare
 from denoise.measure.noise_map import NoiseMap
-from denoise.measure.pieces import SAMPLES
 from denoise.media.picture import open_picture
 from denoise.methods.photo import (
     PLANES,
@@ -34,7 +33,7 @@ from denoise.methods.photo import (
 from denoise.noise.picture_laws import Correlated
 from denoise.run import Options, restore_picture
 from denoise.signals import Picture
-from denoise.zoo import Card, TorchRestorer
+from denoise.zoo import SAMPLES, Card, TorchRestorer
 
 FINE_LUMA, COARSE_LUMA, FINE_COLOUR, COARSE_COLOUR = range(4)
 EQUAL = 1e-6

@@ -20,13 +20,13 @@ pytest.importorskip("gradio", reason="the web extra is not installed")
 
 from denoise import zoo
 from denoise.errors import UserError
-from denoise.measure.pieces import SAMPLES
 from denoise.resample import resample
 from denoise.run import Options, restore_sound
 from denoise.signals import Audio, Block
 from denoise.web import app, limits, live_takes
 from denoise.web.live_sound import LiveSound, chosen, live_models
 from denoise.web.live_takes import Take, Takes, coded, decoded
+from denoise.zoo import SAMPLES
 
 pytestmark = pytest.mark.filterwarnings("ignore::Warning:gradio")
 STEP = 2.0**-23  # of 24 bits

@@ -80,20 +80,20 @@ def test_installs_nothing_beside_its_own_package(wheel: Path) -> None:
     assert {top for top in tops if not top.endswith(".dist-info")} == {"denoise"}
 
 
-def test_carries_the_zoo_byte_for_byte(wheel: Path) -> None:
+@pytest.mark.parametrize("folder", ["models", "samples"])
+def test_carries_the_zoo_and_the_samples_byte_for_byte(wheel: Path, folder: str) -> None:
     with zipfile.ZipFile(wheel) as archive:
         packed = {
-            name.removeprefix("denoise/_models/"): hashlib.sha256(archive.read(name)).hexdigest()
+            name.removeprefix(f"denoise/_{folder}/"): hashlib.sha256(archive.read(name)).hexdigest()
             for name in archive.namelist()
-            if name.startswith("denoise/_models/")
+            if name.startswith(f"denoise/_{folder}/")
         }
     shipped = {
-        path.relative_to(HERE / "models").as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
-        for folder in SHIPPED
-        for path in folder.rglob("*")
+        path.relative_to(HERE / folder).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in (HERE / folder).rglob("*")
         if path.is_file() and "__pycache__" not in path.parts
     }
-    assert shipped, "models/ is empty"
+    assert shipped, f"{folder}/ is empty"
     assert shipped.items() <= packed.items()
 
 

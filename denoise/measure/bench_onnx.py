@@ -18,8 +18,8 @@ from denoise import zoo
 from denoise.errors import UserError
 from denoise.measure.bench import Row, Wish
 from denoise.measure.first_result import seconds_until
-from denoise.measure.pieces import pieces_for
 from denoise.onnx.export import export_model
+from denoise.onnx.pieces import pieces_for
 from denoise.onnx.precision import PRECISIONS
 from denoise.onnx.session import OnnxRestorer, no_graph
 from denoise.onnx.verify import signal

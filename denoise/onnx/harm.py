@@ -51,10 +51,10 @@ def work_of(module: Any, ranges: Seen) -> float:
 
 
 def harm_db(restorer: TorchRestorer, module: Any, ranges: Seen, pairs: Pairs, exact: list[float]) -> float:
-    """What PSNR loses by it alone; what it wins is chance."""
+    """By how much PSNR changes by it alone: what one piece wins by chance, another loses."""
     with in_whole_numbers(module, ranges):
         errors = errors_of(restorer, pairs)
-    return max(statistics.fmean(map(lost_db, errors, exact)), 0.0)
+    return statistics.fmean(abs(lost_db(error, least)) for error, least in zip(errors, exact, strict=True))
 
 
 def errors_of(restorer: TorchRestorer, pairs: Pairs) -> list[float]:

@@ -22,7 +22,7 @@ RANGES = {
 }
 RATE_HZ = 48_000.0  # of restorers that work at any rate, where nothing is said
 # whose code decides what a graph computes
-MAKERS = ("seeds.py", "methods", "networks", "processes", "onnx", "measure/pieces.py")
+MAKERS = ("seeds.py", "methods", "networks", "processes", "onnx")
 
 
 def controls(facts: Facts) -> dict[str, float]:

@@ -203,8 +203,8 @@ def belongs(graph: Path, card: Card) -> bool:
 def made_once(card: Card, precision: str) -> Path:
     kept = kept_graph(card, precision)
     if not kept.is_file():
-        from denoise.measure.pieces import pieces_for
         from denoise.onnx.export import write_graph
+        from denoise.onnx.pieces import pieces_for
 
         write_graph(card, kept, precision, pieces_for(card, None) if precision == "int8" else ())
     return kept

@@ -11,7 +11,6 @@ import gradio as gr
 from denoise.batch.file import Tick
 from denoise.batch.recipe import AUTO, Recipe
 from denoise.errors import UserError
-from denoise.measure.pieces import SAMPLES
 from denoise.media.find import kind_of, suffixes
 from denoise.media.sound import open_sound
 from denoise.noise.laws import found
@@ -38,6 +37,7 @@ from denoise.web.shelf import download_of, examples_of, fresh, nothing_to_downlo
 from denoise.web.sound_views import presented, rate_of, start_of
 from denoise.web.warm import warm
 from denoise.web.words import refused, said, sentence
+from denoise.zoo import SAMPLES
 
 ROOM = "lab"
 NOTHING = "No clean file yet; drop one above, or try an example."

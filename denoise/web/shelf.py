@@ -14,9 +14,9 @@ from typing import Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from denoise.measure.pieces import SAMPLES
 from denoise.media.find import kind_of
 from denoise.signals import Kind
+from denoise.zoo import SAMPLES
 
 
 def shelf() -> Path:

@@ -11,12 +11,11 @@ from denoise.errors import UserError
 from denoise.media.find import NAMES, kind_of
 from denoise.restorer import Facts
 from denoise.signals import Kind
-from denoise.zoo import HERE, Card, facts_of, method_of
+from denoise.zoo import SAMPLES, Card, facts_of, method_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-SAMPLES = HERE.parent / "samples"
 SECONDS = 4
 SIDE = 192  # px
 MOST = 16  # files
