@@ -20,8 +20,9 @@ from denoise.errors import BadFile, UserError
 from denoise.media import ifd
 from denoise.media.develop import developed
 from denoise.media.frames import read_frame
+from denoise.media.picture import open_picture
 from denoise.media.raw import RawFile, Taken, open_raw, save, upright
-from denoise.media.raw_tags import said_by
+from denoise.media.raw_tags import ISO, said_by
 from denoise.noise.camera import in_tile
 from denoise.signals import Mosaic, SiteNoise
 
@@ -318,6 +319,26 @@ def test_a_developed_picture_stands_upright_and_tells_its_colours(ending: str, t
     expected = np.rot90(developed(source.mosaic, source.balance, source.to_srgb), -1)
     scale = 257 if ending == ".jpg" else 1
     assert np.abs(pixels.astype(float) * scale - expected).mean() < (900 if ending == ".jpg" else 1)
+
+
+ABOUT = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6" dc:title="Boat"%s/></x:xmpmeta>'
+SETTINGS = b' xmlns:crs="http://ns.adobe.com/camera-raw-settings/1.0/" crs:Exposure2012="+1.0"'
+
+
+@pytest.mark.parametrize(("extra", "kept"), [(b"", True), (SETTINGS, False)])
+@pytest.mark.parametrize("ending", [".tif", ".png", ".jpg"])
+def test_what_is_said_of_a_raw_file_is_said_of_its_picture(
+    ending: str, extra: bytes, kept: bool, tmp_path: Path
+) -> None:
+    """How to develop it is not: that is done."""
+    path, about = tmp_path / f"b{ending}", ABOUT % extra
+    source = open_raw(dng(tmp_path / "a.dng", more=[turned(6), (ifd.XMP, "B", len(about), about, True)]))
+    notes = save(path, source, source.photosites)
+    with open_picture(path) as picture:
+        tags = picture.reader.tags(0)
+    assert tags.xmp == (about.replace(b'"6"', b'"1"') if kept else None)
+    assert any("how to develop" in note for note in notes) is not kept
+    assert Image.open(path).getexif().get_ifd(ifd.EXIF)[ISO] == 800, "it stood in the first directory"
 
 
 def png(path: Path) -> NDArray[Any]:

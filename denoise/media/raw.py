@@ -368,7 +368,8 @@ def save_developed(target: Path, source: RawFile, mosaic: Mosaic) -> list[str]:
     from denoise.media.picture import save as save_picture
 
     pixels = upright(developed(mosaic, source.balance, source.to_srgb), source.orientation)
-    return save_picture(target, PictureFile(source.path, Developed(source, pixels)), [pixels])
+    result = PictureFile(source.path, Developed(source, pixels))
+    return [*result.notes, *save_picture(target, result, [pixels])]
 
 
 def upright(pixels: Samples, orientation: int) -> Samples:

@@ -105,7 +105,7 @@ def shorten(model: Any, card: Card, precision: str, restorer: zoo.TorchRestorer,
     if precision == "fp16":
         halved(model)
     if precision == "int8" and not quantised(model, ranges_for(model, restorer, pieces)):
-        raise UserError(f"{card.name}: nothing in it can be computed in int8; fp16 and fp32 are there instead.")
+        raise UserError(f"{card.name}: nothing in it can be computed in int8; use another precision, or --engine onnx.")
 
 
 def ranges_for(model: Any, restorer: zoo.TorchRestorer, pieces: Sequence[Tensor]) -> Observed:

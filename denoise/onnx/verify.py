@@ -56,7 +56,7 @@ def refuse_loss(loss: float, card: Card) -> float:
     if not loss <= LOSS_ALLOWED_DB:
         raise UserError(
             f"{card.name}: in int8 it loses {loss:.2f} dB, and {LOSS_ALLOWED_DB} dB is allowed: it was not written; "
-            "fp16 and fp32 are there instead."
+            "use another precision, or --engine onnx."
         )
     return loss
 
