@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, TypeVar
@@ -28,6 +29,8 @@ class Bar(Watch):
         self.progress = made_progress()
         self.task: TaskID | None = None
         self.done = self.size = 0
+        self.path: Path | None = None  # of the file it is at
+        self.said: set[str] = set()  # of that file
 
     def __enter__(self) -> Bar:
         self.progress.start()
@@ -43,7 +46,7 @@ class Bar(Watch):
             self.task = self.progress.add_task("", total=total_bytes)
 
     def start(self, path: Path, size: int) -> None:
-        self.size = size
+        self.path, self.size = path, size
         if self.task is not None:
             self.progress.update(self.task, description=path.name)
 
@@ -54,14 +57,17 @@ class Bar(Watch):
             self.progress.update(self.task, completed=self.done + share * self.size)
 
     def say(self, text: str) -> None:
-        self.line(text)
+        self.said.add(text)
+        self.line(said_of(self.path, text) if self.path else text)
 
     def finish(self, outcome: Outcome) -> None:
         self.done, self.size = self.done + self.size, 0
         if self.task is not None:
             self.progress.update(self.task, completed=self.done)
-        for text in lines_of(outcome):
+        for text in lines_of(replace(outcome, notes=tuple(note for note in outcome.notes if note not in self.said))):
             self.line(text)
+        self.path = None
+        self.said.clear()
 
     def line(self, text: str) -> None:
         self.progress.console.print(text, markup=False, highlight=False, emoji=False, soft_wrap=True)

@@ -175,8 +175,9 @@ def test_not_on_a_terminal_there_is_no_bar(tmp_path: Path) -> None:
     assert "%" not in denoise("clean", photo(tmp_path / "a.png")).stderr
 
 
-def test_memory_that_runs_out_is_said_and_reported(tmp_path: Path) -> None:
-    tries = []
+def hungry_once() -> None:
+    """Memory runs out in the first piece."""
+    tries: list[int] = []
 
     def hungry() -> None:
         tries.append(1)
@@ -184,9 +185,21 @@ def test_memory_that_runs_out_is_said_and_reported(tmp_path: Path) -> None:
             raise MemoryError
 
     during.append(hungry)
+
+
+def test_memory_that_runs_out_is_said_and_reported(tmp_path: Path) -> None:
+    hungry_once()
     result = denoise("clean", photo(tmp_path / "a.png", 128, 128), "--json")
     assert result.exit_code == 0
     assert "Memory ran out; going on in pieces" in json.loads(result.stdout)["files"][0]["notes"][0]
+
+
+def test_what_is_said_of_a_file_meanwhile_names_it_and_is_said_once(tmp_path: Path) -> None:
+    hungry_once()
+    path = photo(tmp_path / "a.png", 128, 128)
+    told = denoise("clean", path).stderr
+    assert told.count("Memory ran out") == 1
+    assert told.startswith(f"{path}: Memory ran out; going on in pieces")
 
 
 def test_a_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
