@@ -77,7 +77,9 @@ Inputs = Annotated[
     typer.Argument(metavar="PATH...", readable=False, help="Sounds, pictures, camera raw, and folders of them."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as JSON on stdout.")]
-ModelName = Annotated[str, typer.Option("--model", "-m", help="auto, a model's name, or its folder.")]
+ModelName = Annotated[
+    str, typer.Option("--model", "-m", help="auto: what suits the file; or a model's name, or its folder.")
+]
 EngineName = Annotated[
     str, typer.Option("--engine", help="torch, onnx, or int8: ONNX Runtime in whole numbers, for processors.")
 ]

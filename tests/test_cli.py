@@ -14,6 +14,7 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from PIL import Image
 from shelf import RATE, denoise, during, photo, shelve, tone, tree
 
 from denoise import zoo
+from denoise.batch.recipe import Recipe
 from denoise.report import as_json, as_table
 
 HEAVY = {"torch", "numpy", "scipy", "av", "soundfile", "PIL", "rich", "onnxruntime", "gradio", "numba", "pydantic"}
@@ -318,7 +320,9 @@ def test_inspect_a_picture(tmp_path: Path) -> None:
     assert "toy-picture" in text
 
 
-def test_inspect_names_the_model_for_salt_and_pepper(shelf: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def struck(shelf: Path, tmp_path: Path) -> Path:
+    """A folder of two pictures, one of them with salt and pepper, for which toy-owl is better than the usual model."""
     shutil.copytree(shelf / "toy-picture", shelf / "toy-owl")
     cards = {name: shelf / name / "model.toml" for name in ("toy-picture", "toy-owl")}
     owl = cards["toy-picture"].read_text().replace("toy-picture", "toy-owl").replace("default", "other")
@@ -327,15 +331,52 @@ def test_inspect_names_the_model_for_salt_and_pepper(shelf: Path, tmp_path: Path
         card.write('\n[struck]\nmodel = "toy-owl"\n')
     dice = np.random.default_rng(0)
     grey = np.full((96, 96, 3), 128, np.uint8)
-    struck = np.where(dice.random(grey.shape) < 0.05, 255 * dice.integers(0, 2, grey.shape), grey).astype(np.uint8)
-    for name, pixels in (("grey.png", grey), ("struck.png", struck)):
-        Image.fromarray(pixels).save(tmp_path / name)
-    found = [json.loads(denoise("inspect", tmp_path / name, "--json").stdout) for name in ("grey.png", "struck.png")]
+    peppered = np.where(dice.random(grey.shape) < 0.05, 255 * dice.integers(0, 2, grey.shape), grey).astype(np.uint8)
+    (tmp_path / "in").mkdir()
+    for name, pixels in (("grey.png", grey), ("peppered.png", peppered)):
+        Image.fromarray(pixels).save(tmp_path / "in" / name)
+    return tmp_path / "in"
+
+
+def test_inspect_names_the_model_for_salt_and_pepper(struck: Path) -> None:
+    found = [json.loads(denoise("inspect", path, "--json").stdout) for path in sorted(struck.iterdir())]
     assert [one["model"] for one in found] == ["toy-picture", "toy-owl"]
     assert "salt and pepper" in found[1]["noise"]
-    tifffile.imwrite(tmp_path / "stack.tif", np.stack([struck, struck[::-1]]), photometric="rgb")
-    (file,) = json.loads(denoise("clean", tmp_path / "stack.tif", "--json").stdout)["files"]
-    assert sum("--model toy-owl" in note for note in file["notes"]) == 1, "once for all pages"
+
+
+def cleaned(*words: object) -> list[dict[str, Any]]:
+    files: list[dict[str, Any]] = json.loads(denoise("clean", *words, "--json").stdout)["files"]
+    return files
+
+
+def test_salt_and_pepper_is_left_to_the_model_for_it(struck: Path, tmp_path: Path) -> None:
+    found = cleaned(struck, "-o", tmp_path / "out")
+    assert [file["model"] for file in found] == ["toy-picture", "toy-owl"]
+    assert [any("toy-owl cleans it" in note for note in file["notes"]) for file in found] == [False, True]
+    assert [file["status"] for file in cleaned(struck, "-o", tmp_path / "out", "--set", "dim=0.5")] == ["skipped"] * 2
+    assert [file["status"] for file in cleaned(struck, "-o", tmp_path / "out")] == ["skipped", "skipped"]
+    pixels = np.asarray(Image.open(struck / "peppered.png"))
+    tifffile.imwrite(tmp_path / "stack.tif", np.stack([pixels, pixels[::-1]]), photometric="rgb")
+    (file,) = cleaned(tmp_path / "stack.tif")
+    assert file["model"] == "toy-owl"
+    assert sum("toy-owl" in note for note in file["notes"]) == 1, "once for all pages"
+
+
+@pytest.mark.parametrize("asked", [("--model", "toy-picture"), ("--set", "dim=0.3"), ("--passes", 2)])
+def test_who_asks_for_something_else_is_told_of_the_model_for_salt_and_pepper(
+    struck: Path, tmp_path: Path, asked: tuple[object, ...]
+) -> None:
+    found = cleaned(struck, "-o", tmp_path / "out", *asked)
+    assert [file["model"] for file in found] == ["toy-picture"] * 2
+    assert [any("--model toy-owl" in note for note in file["notes"]) for file in found] == [False, True]
+
+
+def test_another_model_for_salt_and_pepper_makes_another_result(struck: Path, shelf: Path) -> None:
+    before = [Recipe().signature("picture"), Recipe("toy-picture").signature("picture")]
+    card = shelf / "toy-owl" / "model.toml"
+    card.write_text('sha256 = "0"\n' + card.read_text())
+    after = [Recipe().signature("picture"), Recipe("toy-picture").signature("picture")]
+    assert [one == other for one, other in zip(before, after, strict=True)] == [False, True]
 
 
 def test_inspect_a_sound(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ from denoise.batch.plan import Job
 from denoise.batch.recipe import Ready
 from denoise.batch.residual import write_residual
 from denoise.errors import CANNOT_READ, UserError
-from denoise.signals import Kind, Samples
+from denoise.report import Work
+from denoise.signals import Kind, Picture, Samples
 
 if TYPE_CHECKING:
     from denoise.measure.effect import Effect, MosaicEffect, Onlooker, PictureEffect, SoundEffect
@@ -23,6 +24,7 @@ Say = Callable[[str], None]
 
 SILENT = "It is all silent: there was nothing to clean."
 NOT_A_VOICE = "Is it music, or anything but a voice? {model} is made for that: --model {model}."
+STRUCK = "There is salt and pepper in it: {model} cleans it, which is made for that."
 MOSAIC = (
     "Its pixels look like those of a camera's raw mosaic, which is no picture: cleaned as one it loses its colours; "
     "give the camera's own file, or a DNG."
@@ -33,8 +35,24 @@ MOSAIC = (
 class Done:
     """What is to be known about a file that was cleaned."""
 
+    work: Work
     notes: tuple[str, ...]  # for people
     effect: Effect  # what the cleaning did, in numbers
+
+
+class Choice:
+    """What cleans a file: the model that was asked for, or where none was the one that suits what is found in it."""
+
+    def __init__(self, ready: Ready) -> None:
+        self.ready = ready
+
+    def suiting(self, picture: Picture, say: Say) -> Ready:
+        from denoise.noise.impulses import struck
+
+        if self.ready.for_struck and struck(picture):
+            self.ready = self.ready.for_struck()
+            say(STRUCK.format(model=self.ready.work.model))
+        return self.ready
 
 
 def clean_file(job: Job, ready: Ready, tick: Tick, say: Say) -> Done:
@@ -58,24 +76,28 @@ def clean_picture(job: Job, ready: Ready, tick: Tick, say: Say) -> Done:
 
     if is_mosaic(job.source):
         say(MOSAIC)
-    seen = Onlooker()
+    seen, choice = Onlooker(), Choice(ready)
     with picture.open_picture(job.source) as source:
-        notes = picture.save(job.target, source, restored_pages(source, ready, tick, say, seen))
-    return done(source.notes, notes, seen.effect)
+        notes = picture.save(job.target, source, restored_pages(source, choice, tick, say, seen))
+    return done(choice.ready.work, source.notes, notes, seen.effect)
 
 
-def done(before: Iterable[str], after: Iterable[str], effect: SoundEffect | PictureEffect | MosaicEffect) -> Done:
+def done(
+    work: Work, before: Iterable[str], after: Iterable[str], effect: SoundEffect | PictureEffect | MosaicEffect
+) -> Done:
     notes = dict.fromkeys([*before, *after, *effect.lines()])  # each once
-    return Done(tuple(notes), effect.as_data())
+    return Done(work, tuple(notes), effect.as_data())
 
 
-def restored_pages(source: PictureFile, ready: Ready, tick: Tick, say: Say, seen: Onlooker) -> Iterator[Samples]:
+def restored_pages(source: PictureFile, choice: Choice, tick: Tick, say: Say, seen: Onlooker) -> Iterator[Samples]:
+    """All by the model that suits the first."""
     from denoise.batch.estimate import tell_if_slow
     from denoise.run import restore_picture
 
     for number in range(source.pages):
         page = source.page(number).picture
         if number == 0:
+            ready = choice.suiting(page, say)
             tell_if_slow(page, ready, say, source.pages)
         part = share(tick, number, source.pages)
         restored = restore_picture(page, ready.restorer, ready.options, part, say)
@@ -98,7 +120,7 @@ def clean_sound(job: Job, ready: Ready, tick: Tick, say: Say) -> Done:
     heard = Listener(source.audio)
     restored = restore_sound(heard.audio, ready.restorer, ready.options, tick, say)
     notes = sound.save(job.target, source, heard.written(restored))
-    cleaned = done(source.notes, [*notes, *([SILENT] if heard.silent else [])], heard.effect)
+    cleaned = done(ready.work, source.notes, [*notes, *([SILENT] if heard.silent else [])], heard.effect)
     other = ready.restorer.facts.card.get("not_a_voice")
     if other and heard.effect.is_much:
         return replace(cleaned, notes=(*cleaned.notes, NOT_A_VOICE.format(model=other["model"])))
@@ -118,7 +140,7 @@ def clean_raw(job: Job, ready: Ready, tick: Tick, say: Say) -> Done:
         found = found + (1 - ready.options.strength) * (source.photosites - mosaic.photosites)
     restored = source.mosaic.counted(found)
     notes = raw.save(job.target, source, restored, ready.share_taken)
-    return done(source.notes, notes, mosaic_effect(source.mosaic, restored))
+    return done(ready.work, source.notes, notes, mosaic_effect(source.mosaic, restored))
 
 
 CLEANERS: dict[Kind, Callable[[Job, Ready, Tick, Say], Done]] = {

@@ -128,7 +128,7 @@ def attempt(job: Job, ready: Ready, watch: Watch) -> Outcome:
         return Outcome(job.source, "failed", None, job.kind, ready.work, seconds, tuple(said), error=why)
     seconds = time.perf_counter() - begun
     notes = (*said, *done.notes)
-    return Outcome(job.source, "cleaned", job.target, job.kind, ready.work, seconds, notes, done.effect)
+    return Outcome(job.source, "cleaned", job.target, job.kind, done.work, seconds, notes, done.effect)
 
 
 def recorded(journal: Journal, job: Job, signature: str, outcome: Outcome) -> Outcome:

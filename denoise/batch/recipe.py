@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from denoise import zoo
@@ -61,8 +62,16 @@ class Recipe:
         card = self.card(kind)
         means = [card.name, card.entries.get("sha256"), self.strength, self.seed, self.turned(kind)]
         means += [f"{self.passes} passes"] if self.passes > 1 and kind == "picture" else []
+        struck = self.card_for_struck(kind)
+        means += [struck.entries.get("sha256")] if struck else []
         means += [hashlib.sha256(self.camera.read_bytes()).hexdigest()] if self.camera and kind == "raw" else []
         return hashlib.sha256(json.dumps(means).encode()).hexdigest()[:16]
+
+    def card_for_struck(self, kind: Kind) -> zoo.Card | None:
+        """Of the model that pictures with salt and pepper get, where all was left to us."""
+        better = self.card(kind).entries.get("struck")
+        ours = self.model == AUTO and self.passes == 1 and not self.turned(kind)
+        return zoo.cards().get(better["model"]) if ours and better else None
 
     def turned(self, kind: Kind) -> list[tuple[str, str]]:
         """The knobs of its model that stand elsewhere than usual, and where."""
@@ -93,6 +102,7 @@ class Ready:
     work: Work
     camera: OwnCamera | None = None
     notes: tuple[str, ...] = ()  # on what does the work
+    for_struck: Callable[[], Ready] | None = None  # what is better for a picture with salt and pepper, loaded if needed
 
     @property
     def share_taken(self) -> float | None:
@@ -106,12 +116,12 @@ def ready(recipe: Recipe, kinds: Iterable[Kind], say: Say | None = None) -> dict
     """What cleans each kind. A knob is given to the models that have it; one that none has is refused."""
     restorers = {kind: loaded(recipe, kind, say) for kind in kinds}
     check_knobs(recipe, [restorer.facts for restorer in restorers.values()])
-    return {kind: readied(recipe, kind, restorer) for kind, restorer in restorers.items()}
+    return {kind: readied(recipe, kind, restorer, say) for kind, restorer in restorers.items()}
 
 
 def prepared(recipe: Recipe, kind: Kind, say: Say | None = None) -> Ready:
     """What cleans one of several kinds, once the knobs of all are checked."""
-    return readied(recipe, kind, loaded(recipe, kind, say))
+    return readied(recipe, kind, loaded(recipe, kind, say), say)
 
 
 def check_knobs(recipe: Recipe, models: Sequence[Facts]) -> None:
@@ -146,7 +156,7 @@ def loaded(recipe: Recipe, kind: Kind, say: Say | None) -> Restorer:
     return zoo.load(card, engine, recipe.device)
 
 
-def readied(recipe: Recipe, kind: Kind, restorer: Restorer) -> Ready:
+def readied(recipe: Recipe, kind: Kind, restorer: Restorer, say: Say | None = None) -> Ready:
     from denoise.run import Options
 
     turned = parsed(recipe.knobs, restorer.facts)
@@ -163,7 +173,12 @@ def readied(recipe: Recipe, kind: Kind, restorer: Restorer) -> Ready:
     )
     options = Options(recipe.strength, recipe.seed, turned, passes=work.passes)
     notes = getattr(restorer, "notes", ())
-    return Ready(restorer, options, work, own_camera(recipe, kind), notes)
+    return Ready(restorer, options, work, own_camera(recipe, kind), notes, ready_for_struck(recipe, kind, say))
+
+
+def ready_for_struck(recipe: Recipe, kind: Kind, say: Say | None) -> Callable[[], Ready] | None:
+    card = recipe.card_for_struck(kind)
+    return cache(lambda: prepared(replace(recipe, model=card.name), kind, say)) if card else None
 
 
 def own_camera(recipe: Recipe, kind: Kind) -> OwnCamera | None:

@@ -89,7 +89,7 @@ class Order:
             done = clean_file(Job(self.source, target, self.kind), restoring, tick, saying)
         seconds = time.perf_counter() - begun
         notes = (*told, *done.notes)
-        return Filled(self.source, target, self.kind, self.recipe, restoring.work, seconds, notes, done.effect)
+        return Filled(self.source, target, self.kind, self.recipe, done.work, seconds, notes, done.effect)
 
 
 @dataclass(frozen=True)

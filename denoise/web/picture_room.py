@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from denoise import zoo
+from denoise.batch.recipe import AUTO
 from denoise.media.find import kind_of
 from denoise.media.picture import open_picture
 from denoise.media.raw import open_raw
@@ -97,7 +98,9 @@ class Closer:
 
 
 def restorer_of(filled: Filled) -> Restorer:
-    return zoo.load(filled.recipe.card(filled.kind), device="cpu")
+    """What cleaned it."""
+    asked = filled.recipe.model
+    return zoo.load(zoo.find(filled.work.model if asked == AUTO else asked), device="cpu")
 
 
 def described(path: Path) -> tuple[list[str], bool]:
