@@ -279,7 +279,7 @@ def test_in_pieces_it_is_the_whole_within_the_bound(restorer: Restorer) -> None:
     if facts.context is None:
         pytest.skip(f"{facts.name} sees the whole signal at once")
     piece = smaller_piece(facts)
-    sides = (3 * piece + 101,) if facts.kind == "audio" else (piece + 70, piece + 33)
+    sides = (3 * piece + 101,) if facts.kind == "audio" else (piece + facts.context + 70, piece + 33)
     noisy, told = signal(facts, sides), list[float]()
     whole = restored(restorer, noisy, Options(piece=10**9))
     pieces = restored(restorer, noisy, Options(piece=piece), told.append)

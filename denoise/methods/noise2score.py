@@ -30,7 +30,7 @@ class Noise2Score(Method):
     """y + variance × score for Gaussian noise, and its like for Poisson and gamma noise."""
 
     piece = 640
-    context = 64
+    context = 112
     bound = 1e-3
     surveys = True
     knobs = (
