@@ -323,7 +323,7 @@ def agrees(made: Tensor, neighbour: float) -> None:
 
 def test_proxy_learns_the_known_law() -> None:
     told: list[str] = []
-    law = learned.fitted(darks(7), "pnnp", 2, 1, told.append, steps=40)
+    law = learned.fitted(darks(7), "pnnp", 60, 1, told.append, steps=40)
     made = drawn(law)
     agrees(made, 0.0)
     assert law.kld_nats < 0.005
@@ -336,7 +336,7 @@ def test_proxy_learns_the_known_law() -> None:
 
 def test_generator_learns_the_known_law_and_what_neighbours_share() -> None:
     """Pixels that lean on their neighbour of the same colour: a law of single pixels could not say this."""
-    law = learned.fitted(darks(7, neighbour=NEIGHBOUR), "lrd", 2, 1, steps=60)
+    law = learned.fitted(darks(7, neighbour=NEIGHBOUR), "lrd", 60, 1, steps=60)
     made = drawn(law)
     agrees(made, NEIGHBOUR)
     assert beside(made, 2) == pytest.approx(NEIGHBOUR / (1 + NEIGHBOUR**2), abs=0.12)
@@ -349,7 +349,7 @@ def test_training_comes_closer_from_a_wrong_start(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(learning, "TOLD_STEPS", 0)
     monkeypatch.setattr(learning, "PROXY_SHAPE", (64, 128))
     monkeypatch.setattr(learning, "PROXY_RATE", 1e-2)
-    short, long = (learned.fitted(darks(7, 2), "pnnp", 2, 1, steps=steps).kld_nats for steps in (1, 60))
+    short, long = (learned.fitted(darks(7, 2), "pnnp", 60, 1, steps=steps).kld_nats for steps in (1, 60))
     assert long < short / 2
 
 
@@ -364,7 +364,7 @@ def test_same_seed_same_law_and_isos_between(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(learning, "PROXY_SHAPE", (32, 64))
     monkeypatch.setattr(learning, "TOLD_STEPS", 50)
     loud = [512 + 4 * (frame - 512) for frame in darks(3, 2)]
-    law, again = (learned.fitted({1600: loud, 100: darks(7, 2)}, "pnnp", 2, 1, steps=3) for _ in range(2))
+    law, again = (learned.fitted({1600: loud, 100: darks(7, 2)}, "pnnp", 60, 1, steps=3) for _ in range(2))
     assert torch.equal(law.noise((30, 30), 1), again.noise((30, 30), 1))
     assert [level.iso for level in law.levels] == [100, 1600]
     quiet, middle, noisy = (float(law.at(iso).noise((200, 200), 2).std()) for iso in (100, 400, 1600))
